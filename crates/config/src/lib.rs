@@ -1,0 +1,1 @@
+//! Every configuration key of Kafka: parsing, defaults, origins, scopes.

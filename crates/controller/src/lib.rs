@@ -1,0 +1,1 @@
+//! What the cluster shall become: commands to facts.

@@ -1,0 +1,1 @@
+//! Gives the coordinators' cores a home on internal topics.

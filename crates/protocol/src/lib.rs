@@ -1,0 +1,1 @@
+//! Kafka's messages and persisted records as bytes: headers, the guard, all versions.

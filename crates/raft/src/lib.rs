@@ -1,0 +1,1 @@
+//! Runs a machine on raft-rs over RocksDB.

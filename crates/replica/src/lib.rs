@@ -1,0 +1,1 @@
+//! This broker's replicas: append, fetch, waiting.

@@ -1,0 +1,1 @@
+//! Requests to calls and responses: one file per API, one table.

@@ -1,0 +1,1 @@
+//! Log segments on disk, RocksDB indexes, recovery.
