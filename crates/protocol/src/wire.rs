@@ -1,0 +1,1 @@
+//! Placeholder until the generator's first output needs it.
