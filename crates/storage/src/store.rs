@@ -1,0 +1,251 @@
+//! The small RocksDB of a log dir: what can be rebuilt from segments, and raft's log.
+//!
+//! Tuned for little memory and a quick start: memtables of 2 MiB, one background thread, no statistics, no info
+//! log. Writes go through its write-ahead log, so they survive a kill of the process; [`Changes::commit_synced`]
+//! also makes them survive a power cut.
+
+use std::{ops::ControlFlow, path::{Path, PathBuf}, sync::Arc};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options,
+    ReadOptions, WriteBatch, WriteOptions,
+};
+
+use crate::fault::Fault;
+
+/// What the block caches of one store may hold, in bytes.
+const BLOCK_CACHE: usize = 512 << 10;
+/// Size of a memtable, in bytes.
+const MEMTABLE: usize = 2 << 20;
+
+/// A set of keys kept apart from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Indexes, checkpoints, producer snapshots: this crate's own.
+    Index,
+    /// Raft's entries and hard state.
+    Raft,
+}
+
+/// A RocksDB instance, shared by cloning.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: DB,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens or creates the store in the directory `path`.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let cache = Cache::new_lru_cache(BLOCK_CACHE);
+        let families =
+            ["default", "raft"].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
+        let fault = |source| Fault::Store { path: path.to_path_buf(), source };
+        let db = DB::open_cf_descriptors(&db_options().map_err(fault)?, path, families).map_err(fault)?;
+        Ok(Self { inner: Arc::new(Inner { db, path: path.to_path_buf() }) })
+    }
+
+    /// Where the store lives.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.inner.db.get_cf(self.family(family), key).map_err(|e| self.fault(e))
+    }
+
+    /// Hands every pair with `from <= key < to` to `visit`, in order of keys, until it breaks.
+    pub fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        options.set_auto_readahead_size(false);
+        let mode = IteratorMode::From(from, rocksdb::Direction::Forward);
+        for pair in self.inner.db.iterator_cf_opt(self.family(family), options, mode) {
+            let (key, value) = pair.map_err(|e| self.fault(e))?;
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pair with the greatest key in `from <= key < to`.
+    pub fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Fault> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from);
+        options.set_iterate_upper_bound(to);
+        let mut pairs = self.inner.db.iterator_cf_opt(self.family(family), options, IteratorMode::End);
+        let pair = pairs.next().transpose().map_err(|e| self.fault(e))?;
+        Ok(pair.map(|(key, value)| (key.into_vec(), value.into_vec())))
+    }
+
+    /// Begins a set of changes that is written as one, or not at all.
+    #[must_use]
+    pub fn changes(&self) -> Changes<'_> {
+        Changes { store: self, batch: WriteBatch::default() }
+    }
+
+    /// Waits until background work has ended. Called before the process leaves.
+    pub fn quiesce(&self) {
+        self.inner.db.cancel_all_background_work(true);
+    }
+
+    fn family(&self, family: Family) -> &ColumnFamily {
+        let name = match family {
+            Family::Index => "default",
+            Family::Raft => "raft",
+        };
+        self.inner.db.cf_handle(name).expect("opened with both families")
+    }
+
+    fn fault(&self, source: rocksdb::Error) -> Fault {
+        Fault::Store { path: self.inner.path.clone(), source }
+    }
+}
+
+/// Changes to a [`Store`], applied together.
+pub struct Changes<'a> {
+    store: &'a Store,
+    batch: WriteBatch,
+}
+
+impl Changes<'_> {
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        self.batch.put_cf(self.store.family(family), key, value);
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, family: Family, key: &[u8]) {
+        self.batch.delete_cf(self.store.family(family), key);
+    }
+
+    /// Removes every key with `from <= key < to`.
+    pub fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) {
+        self.batch.delete_range_cf(self.store.family(family), from, to);
+    }
+
+    /// Bytes gathered so far, about.
+    #[must_use]
+    pub fn size_in_bytes(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+
+    /// True when there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Writes; survives a kill of the process.
+    pub fn commit(self) -> Result<(), Fault> {
+        self.commit_with(false)
+    }
+
+    /// Writes and syncs; survives a power cut.
+    pub fn commit_synced(self) -> Result<(), Fault> {
+        self.commit_with(true)
+    }
+
+    fn commit_with(self, sync: bool) -> Result<(), Fault> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        let store = self.store;
+        store.inner.db.write_opt(self.batch, &options).map_err(|e| store.fault(e))
+    }
+}
+
+impl std::fmt::Debug for Changes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changes").field("len", &self.batch.len()).finish_non_exhaustive()
+    }
+}
+
+fn db_options() -> Result<Options, rocksdb::Error> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_max_background_jobs(1);
+    options.set_max_file_opening_threads(1);
+    options.set_max_open_files(32);
+    options.set_table_cache_num_shard_bits(0);
+    options.set_keep_log_file_num(1);
+    options.set_log_level(rocksdb::LogLevel::Fatal);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_manifest_preallocation_size(64 << 10);
+    options.set_max_total_wal_size(8 << 20);
+    options.set_db_write_buffer_size(2 * MEMTABLE);
+    options.set_enable_write_thread_adaptive_yield(false);
+    options.set_allow_concurrent_memtable_write(false);
+    Ok(options)
+}
+
+fn family_options(cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(MEMTABLE);
+    options.set_arena_block_size(32 << 10);
+    options.set_max_write_buffer_number(2);
+    options.set_target_file_size_base(4 << 20);
+    options.set_max_bytes_for_level_base(16 << 20);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_apart_and_survive_reopening() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let mut changes = store.changes();
+        changes.put(Family::Index, b"a1", b"x");
+        changes.put(Family::Index, b"a2", b"y");
+        changes.put(Family::Raft, b"a1", b"z");
+        changes.commit_synced().expect("commits");
+        drop(store);
+
+        let store = Store::open(dir.path()).expect("opens again");
+        assert_eq!(store.get(Family::Raft, b"a1").expect("reads"), Some(b"z".to_vec()));
+        let last = store.last(Family::Index, b"a", b"b").expect("reads");
+        assert_eq!(last, Some((b"a2".to_vec(), b"y".to_vec())));
+        let mut seen = Vec::new();
+        let mut changes = store.changes();
+        changes.delete_range(Family::Index, b"a1", b"a2");
+        changes.commit().expect("commits");
+        store
+            .scan(Family::Index, b"a", b"b", |key, _| {
+                seen.push(key.to_vec());
+                ControlFlow::Continue(())
+            })
+            .expect("scans");
+        assert_eq!(seen, vec![b"a2".to_vec()]);
+        assert_eq!(store.get(Family::Raft, b"a2").expect("reads"), None);
+    }
+}
