@@ -1,0 +1,81 @@
+//! A static member comes back without its member id (KIP-345): it takes the place of its former self.
+
+use std::sync::Arc;
+
+use ottla_machine::Token;
+use ottla_types::ErrorCode;
+
+use super::{ClassicGroup, State};
+use crate::{Answer, JoinGroup, Record, turn::Turn};
+
+impl ClassicGroup {
+    /// The instance that `old_id` stands for joins anew as `new_id`.
+    pub(super) fn replace_static(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        from: Token,
+        old_id: &Arc<str>,
+        new_id: Arc<str>,
+        join: JoinGroup,
+    ) {
+        let led_before = self.leader();
+        let may_skip = join.supports_skipping_assignment;
+        self.rename_static(turn, old_id, &new_id);
+        self.update_member(turn, &new_id, from, join);
+        self.restart_session(turn, &new_id);
+        match self.state {
+            State::Stable if self.protocol == self.choose_protocol() => {
+                self.resume_static(turn, from, &new_id, &led_before, may_skip);
+            }
+            State::Stable => self.rebalance(turn, "a static member came back with other protocols"),
+            // The leader may be assigning to the old id at this moment, so it has to be asked again.
+            State::CompletingRebalance => self.prepare(turn, "a static member came back during the sync phase"),
+            State::PreparingRebalance => self.complete_join_if_all_are_here(turn),
+            State::Empty => unreachable!("an empty group has no members, static or not"),
+        }
+    }
+
+    /// Nothing changes for anybody else: the member is told the generation, and its new id is logged.
+    fn resume_static(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        from: Token,
+        new_id: &Arc<str>,
+        led_before: &Arc<str>,
+        may_skip: bool,
+    ) {
+        let member = self.members.get_mut(new_id).expect("the member has just been renamed");
+        member.join = None;
+        self.joining -= 1;
+        let mut answer = self.generation_for(new_id);
+        if !may_skip {
+            // KIP-814: a client that cannot be told to skip the assignment is told that someone else leads. It
+            // believes to be a follower and asks for its old assignment.
+            answer.leader = led_before.clone();
+        } else if self.is_leader(new_id) {
+            answer.skip_assignment = true;
+            answer.members = self.members_for_leader();
+        }
+        turn.records.push(Record::Group { group: self.id.clone(), value: self.snapshot() });
+        turn.answer(from, Answer::Join(answer));
+    }
+
+    /// Gives the member its new id. Whoever waits under the old one is fenced.
+    fn rename_static(&mut self, turn: &mut Turn<'_, '_>, old_id: &Arc<str>, new_id: &Arc<str>) {
+        let led = self.is_leader(old_id);
+        let mut member = self.take(old_id).expect("an instance id stands for a member");
+        turn.timers.cancel(&crate::Timer::Session(self.id.clone(), old_id.clone()));
+        if let Some(waiting) = member.join.take() {
+            turn.refuse_join(waiting, old_id, ErrorCode::FENCED_INSTANCE_ID);
+        }
+        if let Some(waiting) = member.sync.take() {
+            turn.refuse_sync(waiting, ErrorCode::FENCED_INSTANCE_ID);
+        }
+        member.id = new_id.clone();
+        member.is_new = false;
+        self.insert(member);
+        if led {
+            self.leader = Some(new_id.clone());
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Kafka's bytes for the facts.
