@@ -1,1 +1,3 @@
-//! Tools of the house: code generation, tidy, reports.
+//! Tools of the house, run as `cargo run -p ottla-xtask -- <task>`.
+
+pub mod codegen;

@@ -3,4 +3,4 @@
 //! Most come from kafka-protocol. Those whose newest version it lacks are ours, generated in the same
 //! conventions and implementing the same traits, and stand in its place here: handlers see no difference.
 
-pub use kafka_protocol::messages::*;
+pub use crate::generated::messages::*;
