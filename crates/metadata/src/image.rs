@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ottla_protocol::persisted::metadata::MetadataRecord;
 use ottla_types::{LeaderEpoch, Millis, NodeId, Offset, TopicId};
 
 use crate::{
@@ -47,8 +48,8 @@ pub struct Image {
     pub last_producer_id_block: Option<(NodeId, i64)>,
     /// ACLs, SCRAM credentials, quotas, delegation tokens.
     pub security: Arc<Security>,
-    /// The name of the metadata transaction that is open (KIP-868), if one is.
-    pub open_transaction: Option<Arc<str>>,
+    /// The metadata transaction that is open (KIP-868), if one is: its name, and the records held back until it ends.
+    pub open_transaction: Option<(Arc<str>, Arc<Vec<MetadataRecord>>)>,
 }
 
 impl Image {

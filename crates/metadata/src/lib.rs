@@ -3,6 +3,7 @@
 //! The controller decides facts, raft agrees on them, [`Image::apply`] adds each to the image. Brokers read the image
 //! through an [`ImageCell`]: a pointer load, no lock. Nothing here decides anything.
 
+mod apply;
 mod broker;
 mod cell;
 mod config;
@@ -10,8 +11,10 @@ mod delta;
 mod features;
 mod image;
 mod partition;
+pub mod records;
 mod security;
 mod shards;
+mod snapshot;
 mod topic;
 
 pub use broker::{BrokerRegistration, ControllerRegistration, Endpoint, FeatureRange};
@@ -21,5 +24,7 @@ pub use delta::TopicsDelta;
 pub use features::{Features, feature};
 pub use image::{Image, Position};
 pub use partition::{LeaderRecoveryState, Partition};
-pub use security::Security;
+pub use records::Fact;
+pub use security::{QuotaEntity, Security};
+pub use snapshot::partition_record;
 pub use topic::{Topic, Topics};
