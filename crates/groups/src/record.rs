@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_types::TopicId;
 
-//mod format;
+mod format;
 
 /// One fact about a group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,49 @@
+//! The log under a shard: what a coordinator needs of `__consumer_offsets`, and no more.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use ottla_types::{ErrorCode, LeaderEpoch, Offset};
+
+/// Ends when an appended batch is durable (every in-sync replica has it), or when it is certain or likely that it will
+/// not be in time.
+pub type Durable = BoxFuture<'static, Result<(), ErrorCode>>;
+
+/// The partitions of `__consumer_offsets` on this broker. Real over the replicas, in memory for tests.
+pub trait OffsetsLog: Send + Sync + 'static {
+    /// Appends one batch of facts to a partition led here since `epoch`. Returns when it is written, not yet durable.
+    ///
+    /// # Errors
+    /// Kafka's code for why the log did not take it; then nothing was written.
+    fn append(&self, partition: i32, epoch: LeaderEpoch, batch: Bytes) -> Result<Durable, ErrorCode>;
+
+    /// Log start and log end of a partition.
+    ///
+    /// # Errors
+    /// When the partition is not here.
+    fn bounds(&self, partition: i32) -> Result<Range<Offset>, ErrorCode>;
+
+    /// Whole batches from the one that holds `from`: about `max_bytes`, at least one if there is one. Blocks.
+    ///
+    /// # Errors
+    /// When the partition is not here or cannot be read.
+    fn read(&self, partition: i32, from: Offset, max_bytes: usize) -> Result<Bytes, ErrorCode>;
+}
+
+/// What a client is told when the log did not take its facts, or not in time: go on trying, here or elsewhere.
+pub(crate) fn told_to_client(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        | ErrorCode::NOT_ENOUGH_REPLICAS
+        | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        | ErrorCode::REQUEST_TIMED_OUT => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH | ErrorCode::KAFKA_STORAGE_ERROR => {
+            ErrorCode::NOT_COORDINATOR
+        }
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE | ErrorCode::INVALID_FETCH_SIZE => {
+            ErrorCode::UNKNOWN_SERVER_ERROR
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,314 @@
+//! One partition's groups at work: decide, append, accept, answer when durable.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use ottla_groups::{Answer, Command, Groups, Record};
+use ottla_machine::{Ctx, Decision, Token};
+use ottla_records::BatchBuilder;
+use ottla_types::{Clock, ErrorCode, LeaderEpoch, Millis};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{
+    Durable, OffsetsLog,
+    log::told_to_client,
+};
+
+/// An answer, or why this broker cannot give one.
+pub type Outcome = Result<Answer, ErrorCode>;
+
+/// What a submitted command comes to.
+#[derive(Debug)]
+pub enum Pending {
+    /// It is known now.
+    Now(Outcome),
+    /// It will be known later; if the sender is dropped, the coordinator has moved.
+    Later(oneshot::Receiver<Outcome>),
+}
+
+impl Pending {
+    /// Waits for the outcome.
+    pub async fn outcome(self) -> Outcome {
+        match self {
+            Self::Now(outcome) => outcome,
+            Self::Later(receiver) => receiver.await.unwrap_or(Err(ErrorCode::NOT_COORDINATOR)),
+        }
+    }
+}
+
+/// What all shards use of the world outside.
+pub(crate) struct World {
+    pub(crate) log: Arc<dyn OffsetsLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Mutex<Box<dyn FnMut() -> u64 + Send>>,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl World {
+    fn with_ctx<R>(&self, work: impl FnOnce(&mut Ctx<'_>) -> R) -> R {
+        let mut rng = || (self.rng.lock())();
+        work(&mut Ctx { now: self.clock.ticks(), wall: self.clock.wall(), rng: &mut rng })
+    }
+}
+
+/// Facts are appended in batches of about so many bytes. Kafka's default limit for a batch is twice this.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// A partition of `__consumer_offsets` that this broker leads.
+pub(crate) struct Shard {
+    pub(crate) partition: i32,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) world: Arc<World>,
+    stage: Mutex<Stage>,
+}
+
+enum Stage {
+    /// Being read back; topics that were deleted meanwhile.
+    Loading(Vec<Arc<str>>),
+    Active(Box<Active>),
+    /// Leadership went, or the partition could not be read.
+    Closed(ErrorCode),
+}
+
+struct Active {
+    groups: Groups,
+    /// The other ends of tokens that are not answered.
+    waiting: HashMap<Token, oneshot::Sender<Outcome>>,
+    next_token: u64,
+    /// Answers that wait for facts to become durable, in the order of the decisions.
+    parked: VecDeque<Parked>,
+    /// A task is at work on `parked`.
+    committing: bool,
+}
+
+struct Parked {
+    /// `None` for answers that only wait their turn, and while the committing task waits for it.
+    durable: Option<Durable>,
+    answers: Vec<(Token, Answer)>,
+}
+
+impl Shard {
+    pub(crate) fn new(partition: i32, epoch: LeaderEpoch, world: Arc<World>) -> Self {
+        Self { partition, epoch, world, stage: Mutex::new(Stage::Loading(Vec::new())) }
+    }
+
+    /// Takes office on what the partition says. Does nothing if leadership has gone meanwhile.
+    pub(crate) fn activate(self: &Arc<Self>, groups: Groups) {
+        let mut stage = self.stage.lock();
+        let Stage::Loading(deleted) = &mut *stage else { return };
+        let deleted = std::mem::take(deleted);
+        *stage = Stage::Active(Box::new(Active {
+            groups,
+            waiting: HashMap::new(),
+            next_token: 0,
+            parked: VecDeque::new(),
+            committing: false,
+        }));
+        let Stage::Active(active) = &mut *stage else { unreachable!("set on the line before") };
+        let decision = self.world.with_ctx(|ctx| active.groups.take_office(ctx));
+        self.carry_out(active, decision, None);
+        if !deleted.is_empty() {
+            self.turn(active, Command::TopicsDeleted(deleted), None);
+        }
+    }
+
+    /// Fails everybody who waits. What is appended stays appended.
+    pub(crate) fn close(&self, error: ErrorCode) {
+        let before = std::mem::replace(&mut *self.stage.lock(), Stage::Closed(error));
+        if let Stage::Active(active) = before {
+            for (_, waiting) in active.waiting {
+                // A client that has gone away is told nothing.
+                let _ = waiting.send(Err(error));
+            }
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&*self.stage.lock(), Stage::Closed(_))
+    }
+
+    /// Decides on a command. When this returns, its effects are ordered before those of later commands.
+    pub(crate) fn submit(self: &Arc<Self>, command: Command) -> Pending {
+        match &mut *self.stage.lock() {
+            Stage::Loading(_) => Pending::Now(Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)),
+            Stage::Closed(error) => Pending::Now(Err(*error)),
+            Stage::Active(active) => {
+                let token = Token(active.next_token);
+                active.next_token += 1;
+                let now = self.turn(active, command, Some(token));
+                now.map_or_else(|| active.wait_for(token), |answer| Pending::Now(Ok(answer)))
+            }
+        }
+    }
+
+    /// Topics are gone, and with them the offsets committed for them.
+    pub(crate) fn topics_deleted(self: &Arc<Self>, topics: &[Arc<str>]) {
+        match &mut *self.stage.lock() {
+            Stage::Loading(deleted) => deleted.extend_from_slice(topics),
+            Stage::Closed(_) => {}
+            Stage::Active(active) => {
+                self.turn(active, Command::TopicsDeleted(topics.to_vec()), None);
+            }
+        }
+    }
+
+    /// When [`on_deadline`](Self::on_deadline) wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Millis> {
+        match &*self.stage.lock() {
+            Stage::Active(active) => active.groups.deadline(),
+            _ => None,
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_deadline(self: &Arc<Self>) {
+        if let Stage::Active(active) = &mut *self.stage.lock() {
+            for command in active.groups.due(self.world.clock.ticks()) {
+                self.turn(active, command, None);
+            }
+        }
+    }
+
+    /// One turn. Returns the answer to `own` if it may be given at once.
+    fn turn(self: &Arc<Self>, active: &mut Active, command: Command, own: Option<Token>) -> Option<Answer> {
+        // Whoever does not wait for an answer still has a token of its own.
+        let from = own.unwrap_or_else(|| {
+            active.next_token += 1;
+            Token(active.next_token - 1)
+        });
+        let decision = self.world.with_ctx(|ctx| active.groups.decide(ctx, from, command));
+        self.carry_out(active, decision, own)
+    }
+
+    fn carry_out(
+        self: &Arc<Self>,
+        active: &mut Active,
+        decision: Decision<Record, Answer>,
+        own: Option<Token>,
+    ) -> Option<Answer> {
+        let mut decision = decision;
+        let mut durable = None;
+        if !decision.records.is_empty() {
+            match self.append(active, &decision.records) {
+                Ok(ticket) => durable = Some(ticket),
+                Err(error) => decision = self.take_back(active, decision, error),
+            }
+        }
+        if durable.is_none() && active.parked.is_empty() {
+            return active.give(decision.answers, own);
+        }
+        let answers = decision.answers;
+        if durable.is_some() || !answers.is_empty() {
+            active.parked.push_back(Parked { durable, answers });
+            if !std::mem::replace(&mut active.committing, true) {
+                self.world.runtime.spawn(commit(self.clone()));
+            }
+        }
+        None
+    }
+
+    /// Appends facts, a batch after the other, and applies those that were taken.
+    fn append(&self, active: &mut Active, records: &[Record]) -> Result<Durable, ErrorCode> {
+        let wall = self.world.clock.wall();
+        let mut durables = Vec::new();
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (batch, taken) = encode(rest, wall)?;
+            durables.push(self.world.log.append(self.partition, self.epoch, batch)?);
+            let (accepted, later) = rest.split_at(taken);
+            active.groups.accept(accepted);
+            rest = later;
+        }
+        if durables.len() == 1 {
+            return Ok(durables.remove(0));
+        }
+        Ok(Box::pin(async move {
+            for durable in durables {
+                durable.await?;
+            }
+            Ok(())
+        }))
+    }
+
+    /// The log did not take the facts. What the core decides instead may have facts of its own, which are dropped if the
+    /// log does not take them either: then nobody is left to tell.
+    fn take_back(
+        &self,
+        active: &mut Active,
+        decision: Decision<Record, Answer>,
+        error: ErrorCode,
+    ) -> Decision<Record, Answer> {
+        tracing::warn!(partition = self.partition, error = error.name(), "facts of groups could not be stored");
+        let told = told_to_client(error);
+        self.world.with_ctx(|ctx| active.groups.refused(ctx, decision, told))
+    }
+}
+
+/// As many facts as make a batch, at least one, and how many they are.
+fn encode(records: &[Record], wall: Millis) -> Result<(bytes::Bytes, usize), ErrorCode> {
+    let mut builder = BatchBuilder::new(0);
+    let mut taken = 0;
+    for record in records {
+        if taken > 0 && builder.size_in_bytes() >= BATCH_BYTES {
+            break;
+        }
+        let (key, value) = record.encode().map_err(|_| ErrorCode::INVALID_REQUEST)?;
+        builder.append(wall.0, Some(&key), value.as_deref(), &[]);
+        taken += 1;
+    }
+    Ok((builder.build(), taken))
+}
+
+/// Waits for facts to become durable, one decision after the other, and gives the answers. Ends when none is left.
+async fn commit(shard: Arc<Shard>) {
+    loop {
+        let durable = {
+            let mut stage = shard.stage.lock();
+            let Stage::Active(active) = &mut *stage else { return };
+            let Some(next) = active.parked.front_mut() else {
+                active.committing = false;
+                return;
+            };
+            next.durable.take()
+        };
+        let result = match durable {
+            Some(durable) => durable.await.map_err(told_to_client),
+            None => Ok(()),
+        };
+        let mut stage = shard.stage.lock();
+        let Stage::Active(active) = &mut *stage else { return };
+        let done = active.parked.pop_front().expect("only this task takes from the queue");
+        let answers = match result {
+            Ok(()) => done.answers,
+            Err(error) => done.answers.into_iter().map(|(token, answer)| (token, answer.failed(error))).collect(),
+        };
+        active.give(answers, None);
+    }
+}
+
+impl Active {
+    fn wait_for(&mut self, token: Token) -> Pending {
+        let (sender, receiver) = oneshot::channel();
+        // Clients that went away while they waited leave their end behind.
+        if self.waiting.len() >= 1024 && self.waiting.len().is_power_of_two() {
+            self.waiting.retain(|_, sender| !sender.is_closed());
+        }
+        self.waiting.insert(token, sender);
+        Pending::Later(receiver)
+    }
+
+    fn give(&mut self, answers: Vec<(Token, Answer)>, own: Option<Token>) -> Option<Answer> {
+        let mut to_own = None;
+        for (token, answer) in answers {
+            if Some(token) == own {
+                to_own = Some(answer);
+            } else if let Some(waiting) = self.waiting.remove(&token) {
+                let _ = waiting.send(Ok(answer));
+            }
+        }
+        to_own
+    }
+}
