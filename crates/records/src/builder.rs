@@ -152,32 +152,12 @@ impl BatchBuilder {
             self.header.base_timestamp = timestamp;
         }
         let timestamp_delta = timestamp.wrapping_sub(self.header.base_timestamp);
-        let size = body_size(timestamp_delta, delta, key, value, headers);
-        varint::write(&mut self.bytes, size as i64);
-        self.bytes.push(0);
-        varint::write(&mut self.bytes, timestamp_delta);
-        varint::write(&mut self.bytes, i64::from(delta));
-        self.field(key);
-        self.field(value);
-        varint::write(&mut self.bytes, headers.len() as i64);
-        for header in headers {
-            self.field(Some(header.key));
-            self.field(header.value);
-        }
+        RecordFields { timestamp_delta, offset_delta: delta, key, value }
+            .write(headers.iter().copied(), &mut self.bytes);
         self.header.records_count += 1;
         self.header.last_offset_delta = delta;
         self.header.max_timestamp = self.header.max_timestamp.max(timestamp);
         self.next_offset = offset + 1;
-    }
-
-    fn field(&mut self, bytes: Option<&[u8]>) {
-        match bytes {
-            Some(bytes) => {
-                varint::write(&mut self.bytes, bytes.len() as i64);
-                self.bytes.extend_from_slice(bytes);
-            }
-            None => varint::write(&mut self.bytes, -1),
-        }
     }
 
     /// Records so far.
@@ -239,20 +219,56 @@ pub(crate) fn seal(header: &mut BatchHeader, bytes: &mut [u8]) {
     bytes[17..21].copy_from_slice(&header.crc.to_be_bytes());
 }
 
-fn body_size(
-    timestamp_delta: i64,
-    offset_delta: i32,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: &[Header<'_>],
-) -> usize {
-    let field =
-        |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| varint::size(bytes.len() as i64) + bytes.len());
-    let headers: usize = varint::size(headers.len() as i64)
-        + headers.iter().map(|header| field(Some(header.key)) + field(header.value)).sum::<usize>();
-    1 + varint::size(timestamp_delta)
-        + varint::size(i64::from(offset_delta))
-        + field(key)
-        + field(value)
-        + headers
+/// A record to be written, but for its headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordFields<'a> {
+    pub(crate) timestamp_delta: i64,
+    pub(crate) offset_delta: i32,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+impl RecordFields<'_> {
+    /// Appends the record with its length field.
+    pub(crate) fn write<'h>(
+        &self,
+        headers: impl ExactSizeIterator<Item = Header<'h>> + Clone,
+        out: &mut Vec<u8>,
+    ) {
+        let count = headers.len() as i64;
+        let of_headers: usize =
+            headers.clone().map(|header| field_size(Some(header.key)) + field_size(header.value)).sum();
+        let size = 1
+            + varint::size(self.timestamp_delta)
+            + varint::size(i64::from(self.offset_delta))
+            + field_size(self.key)
+            + field_size(self.value)
+            + varint::size(count)
+            + of_headers;
+        varint::write(out, size as i64);
+        out.push(0);
+        varint::write(out, self.timestamp_delta);
+        varint::write(out, i64::from(self.offset_delta));
+        write_field(self.key, out);
+        write_field(self.value, out);
+        varint::write(out, count);
+        for header in headers {
+            write_field(Some(header.key), out);
+            write_field(header.value, out);
+        }
+    }
+}
+
+fn field_size(field: Option<&[u8]>) -> usize {
+    field.map_or(1, |bytes| varint::size(bytes.len() as i64) + bytes.len())
+}
+
+fn write_field(field: Option<&[u8]>, out: &mut Vec<u8>) {
+    match field {
+        Some(bytes) => {
+            varint::write(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
+        None => varint::write(out, -1),
+    }
 }

@@ -13,7 +13,7 @@ const MAGIC_AT: usize = 16;
 pub enum Peek {
     /// Fewer bytes than it takes to tell, or than the entry announces: not an entry.
     Partial,
-    /// The size field is smaller than any entry, or negative.
+    /// The size field is smaller than any entry, negative, or too large to count in 32 bits.
     BadSize(i32),
     /// No format has this magic.
     BadMagic(i8),

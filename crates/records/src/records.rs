@@ -38,7 +38,12 @@ pub struct Records<'a> {
 
 impl<'a> Records<'a> {
     pub(crate) fn new(batch: &'a Batch, limit: usize) -> Result<Self, BatchError> {
-        let cursor = Cursor::new(&batch.header, batch.payload(), u64::MAX)?;
+        Self::bounded(batch, limit, u64::MAX)
+    }
+
+    /// Refuses a record of more than `limit` bytes, and a payload that decompresses to more than `total` bytes.
+    pub(crate) fn bounded(batch: &'a Batch, limit: usize, total: u64) -> Result<Self, BatchError> {
+        let cursor = Cursor::new(&batch.header, batch.payload(), total)?;
         Ok(Self { base: cursor.base(), cursor, limit })
     }
 

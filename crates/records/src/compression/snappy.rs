@@ -16,27 +16,28 @@ const MAX_RATIO: usize = 24;
 pub(super) struct Decoder<'a> {
     input: &'a [u8],
     started: bool,
-    framed: bool,
 }
 
 impl<'a> Decoder<'a> {
     pub(super) fn new(input: &'a [u8]) -> Self {
-        Self { input, started: false, framed: false }
+        Self { input, started: false }
     }
 
     pub(super) fn fill(&mut self, out: &mut Buffer) -> Result<bool, DecompressError> {
         if !self.started {
             self.started = true;
-            self.framed = self.skip_header();
-            if !self.framed {
-                return decompress(std::mem::take(&mut self.input), out).map(|n| n > 0);
+            if !self.skip_header() {
+                return decompress(std::mem::take(&mut self.input), out).map(|produced| produced > 0);
             }
         }
         while !self.input.is_empty() {
             if self.skip_header() {
                 continue;
             }
-            let (len, rest) = self.input.split_first_chunk::<4>().ok_or(DecompressError::Truncated)?;
+            // Fewer bytes than a length are no block; Java's reader takes that for the end as well.
+            let Some((len, rest)) = self.input.split_first_chunk::<4>() else {
+                return Ok(false);
+            };
             let block = rest.get(..u32::from_be_bytes(*len) as usize).ok_or(DecompressError::Truncated)?;
             self.input = &rest[block.len()..];
             if decompress(block, out)? > 0 {
