@@ -19,6 +19,8 @@ pub mod guard;
 pub mod header;
 pub mod messages;
 pub mod persisted;
+#[cfg(feature = "samples")]
+pub mod samples;
 mod wire;
 
 pub use codec::{decode, decode_response, encode_request, encode_response};

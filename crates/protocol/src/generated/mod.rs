@@ -5,6 +5,7 @@
 pub(crate) mod api_table;
 pub(crate) mod control;
 pub(crate) mod files;
+pub(crate) mod lists;
 pub(crate) mod messages;
 pub(crate) mod metadata;
 pub(crate) mod offsets;

@@ -98,9 +98,6 @@ pub enum Fault {
     /// A tag the schema knows, in a version that does not have it.
     #[error("tag {0} does not belong to this version")]
     MisplacedTag(u32),
-    /// A tag whose content is longer or shorter than its size says.
-    #[error("tag {0} does not have the size it claims")]
-    TagSize(u32),
     /// A presence byte that is neither 1 nor -1.
     #[error("presence byte {0}")]
     Presence(i8),

@@ -140,7 +140,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A tag section: known tags are walked like fields, unknown ones skipped.
+    /// A tag section: known tags are walked like fields, unknown ones skipped. The size of a known tag is read
+    /// over, as Kafka and the decoder read over it.
     pub(super) fn tags(&mut self, shape: &Shape) -> Result<(), GuardError> {
         let count = self.uvarint()?;
         if count > self.limits.max_tags {
@@ -150,18 +151,12 @@ impl<'a> Walk<'a> {
             let tag = self.uvarint()?;
             let size = self.uvarint()?;
             match shape.0.iter().find(|field| field.has_tag() && u32::from(field.tag) == tag) {
-                Some(field) if field.is_tagged(self.version) => self.known_tag(field, tag, size)?,
+                Some(field) if field.is_tagged(self.version) => self.field(field)?,
                 Some(_) => return Err(self.fault(Fault::MisplacedTag(tag))),
                 None => self.unknown_tag(size)?,
             }
         }
         Ok(())
-    }
-
-    fn known_tag(&mut self, field: &Field, tag: u32, size: u32) -> Result<(), GuardError> {
-        let before = self.at;
-        self.field(field)?;
-        if self.at - before == size as usize { Ok(()) } else { Err(self.fault(Fault::TagSize(tag))) }
     }
 
     fn unknown_tag(&mut self, size: u32) -> Result<(), GuardError> {

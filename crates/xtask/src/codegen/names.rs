@@ -2,17 +2,19 @@
 
 use anyhow::{Context, Result, bail};
 
-/// `ListOffsets` to `list_offsets`: an underscore before every capital, as kafka-protocol does it.
+/// `ListOffsets` to `list_offsets`, as kafka-protocol does it: an underscore before every word, where a digit
+/// starts a word as a capital does, and neighbouring capitals are one word up to the last.
 pub(crate) fn snake(name: &str) -> String {
+    let starts = |c: char| c.is_uppercase() || c.is_ascii_digit();
     let mut out = String::with_capacity(name.len() + 8);
-    let mut previous_lower = false;
+    let mut previous = '_';
     let mut chars = name.chars().peekable();
     while let Some(c) = chars.next() {
         let next_lower = chars.peek().is_some_and(|next| next.is_lowercase());
-        if c.is_uppercase() && !out.is_empty() && (previous_lower || next_lower) {
+        if starts(c) && !out.is_empty() && (!starts(previous) || (c.is_uppercase() && next_lower)) {
             out.push('_');
         }
-        previous_lower = !c.is_uppercase();
+        previous = c;
         out.extend(c.to_lowercase());
     }
     out
@@ -118,6 +120,7 @@ mod tests {
         assert_eq!(snake("KRaftVersionRecord"), "k_raft_version_record");
         assert_eq!(snake("ISRs"), "is_rs");
         assert_eq!(snake("memberId"), "member_id");
+        assert_eq!(snake("Enable2Pc"), "enable_2_pc");
         assert_eq!(field("Type"), "_type");
         assert_eq!(screaming("SaslHandshake"), "SASL_HANDSHAKE");
     }

@@ -122,12 +122,58 @@ pub(crate) fn generate(schemas: &Schemas, out: &mut Output) -> Result<()> {
     let responses = schemas.of_kind("response")?;
     out.file("api_table.rs", "The API keys of Apache Kafka 4.4.", &tables::apis(&requests, &responses)?);
     shapes::generate(&requests, &responses, out)?;
-    let mut modules = String::from("pub(crate) mod api_table;\n");
+    lists(schemas, &requests, out)?;
+    let mut modules = String::from("pub(crate) mod api_table;\npub(crate) mod lists;\n");
     for module in ["control", "files", "messages", "metadata", "offsets", "shapes", "share", "transactions"] {
         writeln!(modules, "pub(crate) mod {module};")?;
     }
     out.file("mod.rs", "What the generator writes.", &modules);
     Ok(())
+}
+
+/// Every persisted record as `(module, name)`.
+fn persisted(schemas: &Schemas) -> Result<Vec<(&'static str, String)>> {
+    let mut all: Vec<(&str, String)> = schemas
+        .of_kind("metadata")?
+        .into_values()
+        .map(|message| ("metadata", message.name.clone()))
+        .collect();
+    all.extend(CONTROL.iter().map(|name| ("control", (*name).to_owned())));
+    all.extend(FILES.iter().map(|name| ("snapshot", (*name).to_owned())));
+    for (module, names) in [("offsets", OFFSETS), ("transactions", TRANSACTIONS), ("share", SHARE)] {
+        for name in names {
+            all.extend(["Key", "Value"].map(|half| (module, format!("{name}{half}"))));
+        }
+    }
+    Ok(all)
+}
+
+/// The macros that name every message and record, for whoever does the same with all of them, and the shapes
+/// of the records.
+fn lists(
+    schemas: &Schemas,
+    requests: &std::collections::BTreeMap<i16, &Message>,
+    out: &mut Output,
+) -> Result<()> {
+    let mut apis = String::new();
+    for (key, request) in requests {
+        let name = request.name.strip_suffix("Request").context("a request is not named so")?;
+        writeln!(apis, "{key} => {name}Request, {name}Response;")?;
+    }
+    let mut records = String::new();
+    let mut of_records = Vec::new();
+    for (module, name) in persisted(schemas)? {
+        writeln!(records, "{module}::{name};")?;
+        of_records.push(schemas.get(&name)?);
+    }
+    let body = format!(
+        "/// Expands `$each!` with `key => request type, response type;` of every API.\n#[macro_export]\n\
+         macro_rules! for_each_api {{\n($each:ident) => {{\n$each! {{\n{apis}}}\n}};\n}}\n\n\
+         /// Expands `$each!` with `module::type;` of every persisted record.\n#[macro_export]\n\
+         macro_rules! for_each_record {{\n($each:ident) => {{\n$each! {{\n{records}}}\n}};\n}}\n"
+    );
+    out.file("lists.rs", "Macros that name every API and every persisted record.", &body);
+    shapes::records(&of_records, out)
 }
 
 fn coordinator(schemas: &Schemas, out: &mut Output, module: &str, topic: &str, names: &[&str]) -> Result<()> {

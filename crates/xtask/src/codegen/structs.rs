@@ -474,13 +474,23 @@ fn scalar_fn(ty: &Type) -> Result<&'static str> {
     })
 }
 
+/// The variable a field is read into: its name, unless the code around it uses that name.
+fn local(field: &Field) -> String {
+    let name = field_name(&field.name);
+    if matches!(name.as_str(), "version" | "buf" | "flexible" | "tag" | "size") {
+        format!("its_{name}")
+    } else {
+        name
+    }
+}
+
 fn read(out: &mut String, it: &Scope<'_>) -> Result<()> {
     writeln!(out, "fn read<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {{")?;
     writeln!(out, "wire::supported::<Self>(version)?;")?;
     let uses_flexible = !matches!(it.flexible(), Flexible::Never);
     it.flexible().bind(out);
     for field in it.fields {
-        let name = field_name(&field.name);
+        let name = local(field);
         let get = get(it, field)?;
         let mutable = if it.tagged(field).is_empty() { "" } else { "mut " };
         let default = it.default(field)?;
@@ -494,7 +504,12 @@ fn read(out: &mut String, it: &Scope<'_>) -> Result<()> {
     if uses_flexible {
         read_tags(out, it)?;
     }
-    let names: Vec<_> = it.fields.iter().map(|field| field_name(&field.name)).collect();
+    let names: Vec<_> = it
+        .fields
+        .iter()
+        .map(|field| (field_name(&field.name), local(field)))
+        .map(|(name, local)| if name == local { name } else { format!("{name}: {local}") })
+        .collect();
     let tags = if it.message.flexible.is_empty() {
         ""
     } else if uses_flexible {
@@ -534,7 +549,7 @@ fn read_tags(out: &mut String, it: &Scope<'_>) -> Result<()> {
             Some(when) => format!(" if {when}"),
             None => String::new(),
         };
-        writeln!(out, "{tag}{guard} => {} = {},", field_name(&field.name), get(it, field)?)?;
+        writeln!(out, "{tag}{guard} => {} = {},", local(field), get(it, field)?)?;
         if !guard.is_empty() {
             writeln!(out, "{tag} => return wire::misplaced(tag, version),")?;
         }

@@ -70,10 +70,10 @@ impl Wire for KRaftVersionRecord {
 
     fn read<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {
         wire::supported::<Self>(version)?;
-        let version = wire::get_i16(buf)?;
+        let its_version = wire::get_i16(buf)?;
         let k_raft_version = wire::get_i16(buf)?;
         let unknown_tagged_fields = wire::get_unknown_tags(buf)?;
-        Ok(Self { version, k_raft_version, unknown_tagged_fields })
+        Ok(Self { version: its_version, k_raft_version, unknown_tagged_fields })
     }
 }
 

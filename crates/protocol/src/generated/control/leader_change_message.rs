@@ -172,12 +172,12 @@ impl Wire for LeaderChangeMessage {
 
     fn read<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {
         wire::supported::<Self>(version)?;
-        let version = wire::get_i16(buf)?;
+        let its_version = wire::get_i16(buf)?;
         let leader_id = wire::get_i32(buf)?;
         let voters = wire::get_array(buf, true, |buf| Voter::read(buf, version))?;
         let granting_voters = wire::get_array(buf, true, |buf| Voter::read(buf, version))?;
         let unknown_tagged_fields = wire::get_unknown_tags(buf)?;
-        Ok(Self { version, leader_id, voters, granting_voters, unknown_tagged_fields })
+        Ok(Self { version: its_version, leader_id, voters, granting_voters, unknown_tagged_fields })
     }
 }
 

@@ -61,9 +61,9 @@ impl Wire for SnapshotFooterRecord {
 
     fn read<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {
         wire::supported::<Self>(version)?;
-        let version = wire::get_i16(buf)?;
+        let its_version = wire::get_i16(buf)?;
         let unknown_tagged_fields = wire::get_unknown_tags(buf)?;
-        Ok(Self { version, unknown_tagged_fields })
+        Ok(Self { version: its_version, unknown_tagged_fields })
     }
 }
 

@@ -70,10 +70,10 @@ impl Wire for SnapshotHeaderRecord {
 
     fn read<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {
         wire::supported::<Self>(version)?;
-        let version = wire::get_i16(buf)?;
+        let its_version = wire::get_i16(buf)?;
         let last_contained_log_timestamp = wire::get_i64(buf)?;
         let unknown_tagged_fields = wire::get_unknown_tags(buf)?;
-        Ok(Self { version, last_contained_log_timestamp, unknown_tagged_fields })
+        Ok(Self { version: its_version, last_contained_log_timestamp, unknown_tagged_fields })
     }
 }
 

@@ -320,10 +320,10 @@ impl Wire for VotersRecord {
 
     fn read<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {
         wire::supported::<Self>(version)?;
-        let version = wire::get_i16(buf)?;
+        let its_version = wire::get_i16(buf)?;
         let voters = wire::get_array(buf, true, |buf| Voter::read(buf, version))?;
         let unknown_tagged_fields = wire::get_unknown_tags(buf)?;
-        Ok(Self { version, voters, unknown_tagged_fields })
+        Ok(Self { version: its_version, voters, unknown_tagged_fields })
     }
 }
 

@@ -31,7 +31,7 @@ pub struct InitProducerIdRequest {
     /// True if the client wants to enable two-phase commit (2PC) protocol for transactions.
     ///
     /// Versions 6.
-    pub enable2_pc: bool,
+    pub enable_2_pc: bool,
     /// True if the client wants to keep the currently ongoing transaction instead of aborting it.
     ///
     /// Versions 6.
@@ -65,10 +65,10 @@ impl InitProducerIdRequest {
         self.producer_epoch = value;
         self
     }
-    /// Sets [`Self::enable2_pc`].
+    /// Sets [`Self::enable_2_pc`].
     #[must_use]
-    pub fn with_enable2_pc(mut self, value: bool) -> Self {
-        self.enable2_pc = value;
+    pub fn with_enable_2_pc(mut self, value: bool) -> Self {
+        self.enable_2_pc = value;
         self
     }
     /// Sets [`Self::keep_prepared_txn`].
@@ -98,7 +98,7 @@ impl Default for InitProducerIdRequest {
             transaction_timeout_ms: 0,
             producer_id: ProducerId(-1),
             producer_epoch: -1,
-            enable2_pc: false,
+            enable_2_pc: false,
             keep_prepared_txn: false,
             unknown_tagged_fields: BTreeMap::new(),
         }
@@ -125,9 +125,9 @@ impl Wire for InitProducerIdRequest {
             return wire::absent("producer_epoch", version);
         }
         if version >= 6 {
-            out.bool(self.enable2_pc);
-        } else if self.enable2_pc {
-            return wire::absent("enable2_pc", version);
+            out.bool(self.enable_2_pc);
+        } else if self.enable_2_pc {
+            return wire::absent("enable_2_pc", version);
         }
         if version >= 6 {
             out.bool(self.keep_prepared_txn);
@@ -147,7 +147,7 @@ impl Wire for InitProducerIdRequest {
         let transaction_timeout_ms = wire::get_i32(buf)?;
         let producer_id: ProducerId = if version >= 3 { wire::get_i64(buf)?.into() } else { ProducerId(-1) };
         let producer_epoch: i16 = if version >= 3 { wire::get_i16(buf)? } else { -1 };
-        let enable2_pc: bool = if version >= 6 { wire::get_bool(buf)? } else { false };
+        let enable_2_pc: bool = if version >= 6 { wire::get_bool(buf)? } else { false };
         let keep_prepared_txn: bool = if version >= 6 { wire::get_bool(buf)? } else { false };
         let unknown_tagged_fields = if flexible { wire::get_unknown_tags(buf)? } else { BTreeMap::new() };
         Ok(Self {
@@ -155,7 +155,7 @@ impl Wire for InitProducerIdRequest {
             transaction_timeout_ms,
             producer_id,
             producer_epoch,
-            enable2_pc,
+            enable_2_pc,
             keep_prepared_txn,
             unknown_tagged_fields,
         })

@@ -83,10 +83,10 @@ impl Wire for ConsumerGroupRegularExpressionValue {
     fn read<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {
         wire::supported::<Self>(version)?;
         let topics = wire::get_array(buf, true, |buf| wire::get_string(buf, true))?;
-        let version = wire::get_i64(buf)?;
+        let its_version = wire::get_i64(buf)?;
         let timestamp = wire::get_i64(buf)?;
         let unknown_tagged_fields = wire::get_unknown_tags(buf)?;
-        Ok(Self { topics, version, timestamp, unknown_tagged_fields })
+        Ok(Self { topics, version: its_version, timestamp, unknown_tagged_fields })
     }
 }
 

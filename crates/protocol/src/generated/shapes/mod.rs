@@ -75,6 +75,8 @@ mod produce;
 mod push_telemetry;
 mod read_share_group_state;
 mod read_share_group_state_summary;
+#[cfg(feature = "samples")]
+mod records;
 mod remove_raft_voter;
 mod renew_delegation_token;
 mod sasl_authenticate;
@@ -95,6 +97,8 @@ mod update_raft_voter;
 mod vote;
 mod write_share_group_state;
 mod write_txn_markers;
+#[cfg(feature = "samples")]
+pub(crate) use records::record;
 
 /// Request and response of an API.
 fn both(key: i16) -> Option<(&'static MessageShape, &'static MessageShape)> {
