@@ -1,0 +1,63 @@
+//! `KAFKA_*` variables, mapped to keys as the `apache/kafka` image maps them.
+
+/// Variables of Kafka's scripts and images that are no configuration keys.
+const NOT_KEYS: &[&str] = &[
+    "KAFKA_VERSION",
+    "KAFKA_HEAP_OPTS",
+    "KAFKA_LOG4J_OPTS",
+    "KAFKA_OPTS",
+    "KAFKA_JMX_OPTS",
+    "KAFKA_JMX_PORT",
+    "KAFKA_JMX_HOSTNAME",
+    "KAFKA_JVM_PERFORMANCE_OPTS",
+    "KAFKA_GC_LOG_OPTS",
+    "KAFKA_LOG4J_ROOT_LOGLEVEL",
+    "KAFKA_LOG4J_LOGGERS",
+    "KAFKA_TOOLS_LOG4J_LOGLEVEL",
+    "KAFKA_URL",
+    "KAFKA_HOME",
+    "KAFKA_CLUSTER_ID",
+    "KAFKA_SSL_KEYSTORE_FILENAME",
+    "KAFKA_SSL_KEYSTORE_CREDENTIALS",
+    "KAFKA_SSL_KEY_CREDENTIALS",
+    "KAFKA_SSL_TRUSTSTORE_FILENAME",
+    "KAFKA_SSL_TRUSTSTORE_CREDENTIALS",
+];
+
+/// The key a variable sets, if it sets one: `_` stands for `.`, `__` for `_`, `___` for `-`.
+#[must_use]
+pub fn key_of(variable: &str) -> Option<String> {
+    let rest = variable.strip_prefix("KAFKA_").filter(|rest| !rest.is_empty())?;
+    if NOT_KEYS.contains(&variable) {
+        return None;
+    }
+    Some(rest.to_lowercase().replace('_', ".").replace("...", "-").replace("..", "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_of;
+
+    #[test]
+    fn as_the_image_maps_them() {
+        let cases = [
+            ("KAFKA_LOG_DIRS", Some("log.dirs")),
+            ("KAFKA_NODE_ID", Some("node.id")),
+            ("KAFKA_A__B", Some("a_b")),
+            ("KAFKA_A___B", Some("a-b")),
+            ("KAFKA_A____B", Some("a-.b")),
+            (
+                "KAFKA_LISTENER_NAME_SECURE_SCRAM-SHA-256_SASL_JAAS_CONFIG",
+                Some("listener.name.secure.scram-sha-256.sasl.jaas.config"),
+            ),
+            ("KAFKA_HEAP_OPTS", None),
+            ("KAFKA_LOG4J_LOGGERS", None),
+            ("KAFKA_", None),
+            ("CLUSTER_ID", None),
+            ("kafka_log_dirs", None),
+        ];
+        for (variable, key) in cases {
+            assert_eq!(key_of(variable).as_deref(), key, "{variable}");
+        }
+    }
+}
