@@ -61,10 +61,14 @@ impl Group {
         let timer = Timer::Expiry(self.classic.id.clone());
         let retention_ms = turn.config.offsets_retention_ms;
         let base = base(&self.classic);
-        let next = self.offsets.iter().filter_map(|(topic, _, offset)| expires_at(&base, topic, offset, retention_ms));
+        let next = self
+            .offsets
+            .iter()
+            .filter_map(|(topic, _, offset)| expires_at(&base, topic, offset, retention_ms));
         let next = next.min().map(|at| at.saturating_sub(turn.wall_ms()));
         // An empty group without offsets lives until the next look at it.
-        let next = next.or_else(|| (self.offsets.is_empty() && self.classic.state == State::Empty).then_some(0));
+        let next =
+            next.or_else(|| (self.offsets.is_empty() && self.classic.state == State::Empty).then_some(0));
         match next {
             Some(in_ms) => {
                 let at = turn.after(in_ms.max(turn.config.offsets_retention_check_interval_ms));

@@ -6,8 +6,9 @@ use ottla_machine::{Ctx, Decision, TimerQueue, Token};
 use ottla_types::{ErrorCode, Millis};
 
 use crate::{
-    Answer, Command, GroupSnapshot, GroupsConfig, Heartbeat, JoinAnswer, JoinGroup, LeaveAnswer, LeaveGroup, LeftMember,
-    OffsetCommit, OffsetCommitAnswer, OffsetFetch, OffsetFetchAnswer, Record, State, SyncAnswer, SyncGroup, Timer,
+    Answer, Command, GroupSnapshot, GroupsConfig, Heartbeat, JoinAnswer, JoinGroup, LeaveAnswer, LeaveGroup,
+    LeftMember, OffsetCommit, OffsetCommitAnswer, OffsetFetch, OffsetFetchAnswer, Record, State, SyncAnswer,
+    SyncGroup, Timer,
     classic::ClassicGroup,
     expiry,
     offsets::{self, OffsetTable},
@@ -47,7 +48,12 @@ impl Groups {
     /// No groups.
     #[must_use]
     pub fn new(config: Arc<GroupsConfig>) -> Self {
-        Self { config, groups: HashMap::new(), timers: TimerQueue::default(), open: OpenTransactions::default() }
+        Self {
+            config,
+            groups: HashMap::new(),
+            timers: TimerQueue::default(),
+            open: OpenTransactions::default(),
+        }
     }
 
     /// How many groups there are.
@@ -123,7 +129,8 @@ impl Groups {
         error: ErrorCode,
     ) -> Decision<Record, Answer> {
         let mut turn = turn(&self.config, &mut self.timers, ctx);
-        turn.answers.extend(decision.answers.into_iter().map(|(token, answer)| (token, answer.failed(error))));
+        turn.answers
+            .extend(decision.answers.into_iter().map(|(token, answer)| (token, answer.failed(error))));
         for record in &decision.records {
             if let Record::Group { group, .. } = record
                 && let Some(group) = self.groups.get_mut(group)
@@ -191,7 +198,12 @@ impl Groups {
         }
     }
 
-    fn heartbeat(&mut self, ctx: &mut Ctx<'_>, from: Token, heartbeat: &Heartbeat) -> Decision<Record, Answer> {
+    fn heartbeat(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        from: Token,
+        heartbeat: &Heartbeat,
+    ) -> Decision<Record, Answer> {
         match self.find(&heartbeat.group_id) {
             Ok(()) => self.on_group(ctx, &heartbeat.group_id, |group, turn| {
                 let error = group.classic.heartbeat(turn, heartbeat);
@@ -277,7 +289,8 @@ impl Groups {
 
     fn on_due(&mut self, ctx: &mut Ctx<'_>, timer: &Timer) -> Decision<Record, Answer> {
         let (Timer::Session(id, _) | Timer::Join(id) | Timer::Sync(id) | Timer::Expiry(id)) = timer;
-        if !self.groups.contains_key(id) {
+        // Of several that were due at once, an earlier one may have set this one anew.
+        if !self.groups.contains_key(id) || self.timers.get(timer).is_some() {
             return Decision::nothing();
         }
         self.on_group(ctx, id, |group, turn| match timer {
@@ -321,3 +334,6 @@ fn turn<'a, 'c>(
 fn finish(turn: Turn<'_, '_>) -> Decision<Record, Answer> {
     Decision { records: turn.records, answers: turn.answers }
 }
+
+#[cfg(test)]
+mod tests;

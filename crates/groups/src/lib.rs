@@ -26,13 +26,13 @@ mod replay;
 mod turn;
 
 pub use answer::{
-    Answer, DescribedGroup, DescribedMember, FetchedPartition, FetchedTopic, JoinAnswer, JoinedMember, LeaveAnswer,
-    LeftMember, ListedGroup, OffsetCommitAnswer, OffsetFetchAnswer, SyncAnswer,
+    Answer, DescribedGroup, DescribedMember, FetchedPartition, FetchedTopic, JoinAnswer, JoinedMember,
+    LeaveAnswer, LeftMember, ListedGroup, OffsetCommitAnswer, OffsetFetchAnswer, SyncAnswer,
 };
 pub use classic::{Member, State};
 pub use command::{
-    Command, CommitPartition, CommitTopic, FetchTopic, Heartbeat, JoinGroup, LeaveGroup, LeavingMember, ListGroups,
-    OffsetCommit, OffsetFetch, Protocol, SyncGroup, Timer,
+    Command, CommitPartition, CommitTopic, FetchTopic, Heartbeat, JoinGroup, LeaveGroup, LeavingMember,
+    ListGroups, OffsetCommit, OffsetFetch, Protocol, SyncGroup, Timer,
 };
 pub use config::GroupsConfig;
 pub use groups::Groups;

@@ -8,7 +8,8 @@ use std::{
 use ottla_types::{ErrorCode, TopicId};
 
 use crate::{
-    CommitTopic, CommittedOffset, FetchTopic, FetchedPartition, FetchedTopic, OffsetCommit, Record, turn::Turn,
+    CommitTopic, CommittedOffset, FetchTopic, FetchedPartition, FetchedTopic, OffsetCommit, Record,
+    turn::Turn,
 };
 
 /// Committed offsets by topic and partition, and which of them an open transaction is about to replace.
@@ -48,7 +49,9 @@ impl OffsetTable {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &CommittedOffset)> {
-        self.topics.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |(p, value)| (topic, *p, value)))
+        self.topics
+            .iter()
+            .flat_map(|(topic, partitions)| partitions.iter().map(move |(p, value)| (topic, *p, value)))
     }
 
     pub(crate) fn is_unstable(&self, topic: &Arc<str>, partition: i32) -> bool {
@@ -91,7 +94,13 @@ impl OffsetTable {
         self.topics.iter().map(of_topic).collect()
     }
 
-    fn fetch_one(&self, topic: &Arc<str>, id: TopicId, partition: i32, require_stable: bool) -> FetchedPartition {
+    fn fetch_one(
+        &self,
+        topic: &Arc<str>,
+        id: TopicId,
+        partition: i32,
+        require_stable: bool,
+    ) -> FetchedPartition {
         if require_stable && self.is_unstable(topic, partition) {
             return FetchedPartition::nothing(partition, ErrorCode::UNSTABLE_OFFSET_COMMIT);
         }

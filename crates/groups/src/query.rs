@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    DescribedGroup, DescribedMember, ListGroups, ListedGroup, Member, State, classic::ClassicGroup, groups::Group,
+    DescribedGroup, DescribedMember, ListGroups, ListedGroup, Member, State, classic::ClassicGroup,
+    groups::Group,
 };
 
 /// The type of all groups here.

@@ -47,7 +47,8 @@ impl Groups {
 
     /// The marker that ends a transaction.
     pub fn replay_marker(&mut self, producer: ProducerId, committed: bool) {
-        for ((group, topic, partition), value) in self.open.by_producer.remove(&producer).unwrap_or_default() {
+        for ((group, topic, partition), value) in self.open.by_producer.remove(&producer).unwrap_or_default()
+        {
             let entry = self.group_or_new(&group);
             entry.offsets.mark_unstable(&topic, partition, false);
             if committed {

@@ -35,7 +35,8 @@ impl ClassicGroup {
         match self.state {
             State::Empty => true,
             State::PreparingRebalance => {
-                self.members.get(member_id).is_some_and(|member| member.join.is_some()) || self.joining < max_size
+                self.members.get(member_id).is_some_and(|member| member.join.is_some())
+                    || self.joining < max_size
             }
             State::CompletingRebalance | State::Stable => {
                 self.members.contains_key(member_id) || self.members.len() < max_size
@@ -106,7 +107,13 @@ impl ClassicGroup {
     }
 
     /// Takes over what a member's new join says. An older join of it that still waits is told to try again.
-    pub(super) fn update_member(&mut self, turn: &mut Turn<'_, '_>, id: &Arc<str>, from: Token, join: JoinGroup) {
+    pub(super) fn update_member(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        id: &Arc<str>,
+        from: Token,
+        join: JoinGroup,
+    ) {
         let member = self.members.get_mut(id).expect("the caller has looked the member up");
         let before = std::mem::replace(&mut member.protocols, join.protocols);
         let now = member.protocols.clone();

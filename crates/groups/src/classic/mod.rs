@@ -12,6 +12,8 @@
 //! The rules are in one file each: [`join`], [`statics`], [`rebalance`], [`sync`], [`presence`] (heartbeats, leaving,
 //! sessions). This file has what they all stand on, and nothing in it decides.
 
+#[cfg(test)]
+mod check;
 mod join;
 mod member;
 mod presence;
@@ -218,7 +220,9 @@ impl ClassicGroup {
         }
         let everyone = self.members.len();
         self.protocol_type.as_deref() == Some(protocol_type)
-            && protocols.iter().any(|protocol| self.offers.get(&protocol.name).copied().unwrap_or(0) == everyone)
+            && protocols
+                .iter()
+                .any(|protocol| self.offers.get(&protocol.name).copied().unwrap_or(0) == everyone)
     }
 
     /// The protocol that every member offers and most prefer. A tie goes to the one that sorts first.

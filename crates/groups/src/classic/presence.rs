@@ -111,7 +111,9 @@ impl ClassicGroup {
 
     /// A commit is as good as a heartbeat.
     pub(crate) fn committed_by(&self, turn: &mut Turn<'_, '_>, member_id: &Arc<str>) {
-        if matches!(self.state, State::Stable | State::PreparingRebalance) && self.members.contains_key(member_id) {
+        if matches!(self.state, State::Stable | State::PreparingRebalance)
+            && self.members.contains_key(member_id)
+        {
             self.restart_session(turn, member_id);
         }
     }

@@ -103,7 +103,8 @@ impl ClassicGroup {
 
     fn drop_absent(&mut self, turn: &mut Turn<'_, '_>) {
         let absent = |member: &&super::Member| member.join.is_none() && !member.is_static();
-        let absent: Vec<Arc<str>> = self.members.values().filter(absent).map(|member| member.id.clone()).collect();
+        let absent: Vec<Arc<str>> =
+            self.members.values().filter(absent).map(|member| member.id.clone()).collect();
         for member_id in absent {
             self.remove(turn, &member_id);
         }

@@ -29,7 +29,9 @@ impl ClassicGroup {
             }
             State::Stable => self.rebalance(turn, "a static member came back with other protocols"),
             // The leader may be assigning to the old id at this moment, so it has to be asked again.
-            State::CompletingRebalance => self.prepare(turn, "a static member came back during the sync phase"),
+            State::CompletingRebalance => {
+                self.prepare(turn, "a static member came back during the sync phase")
+            }
             State::PreparingRebalance => self.complete_join_if_all_are_here(turn),
             State::Empty => unreachable!("an empty group has no members, static or not"),
         }

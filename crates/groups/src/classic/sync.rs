@@ -99,7 +99,8 @@ impl ClassicGroup {
     /// The sync phase has waited long enough: members that were told the generation and have not come for their
     /// assignment are dropped, and the rest starts over.
     pub(crate) fn sync_phase_is_over(&mut self, turn: &mut Turn<'_, '_>) {
-        if !matches!(self.state, State::CompletingRebalance | State::Stable) || self.pending_syncs.is_empty() {
+        if !matches!(self.state, State::CompletingRebalance | State::Stable) || self.pending_syncs.is_empty()
+        {
             return;
         }
         for member_id in std::mem::take(&mut self.pending_syncs) {

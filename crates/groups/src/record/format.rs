@@ -7,8 +7,9 @@ use ottla_protocol::{
     DecodeError, EncodeError, StrBytes,
     persisted::{
         offsets::{
-            GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, OffsetCommitKey, OffsetCommitValue, decode_key,
-            decode_versioned, encode_key, encode_versioned, group_metadata_value::MemberMetadata, read_version,
+            GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, OffsetCommitKey, OffsetCommitValue,
+            decode_key, decode_versioned, encode_key, encode_versioned, group_metadata_value::MemberMetadata,
+            read_version,
         },
         versioned::RecordKey,
     },
@@ -38,7 +39,9 @@ impl Record {
             Self::Offset { group, topic, partition, value } => {
                 (offset_key(group, topic, *partition)?, Some(encode_offset(value)?))
             }
-            Self::OffsetTombstone { group, topic, partition } => (offset_key(group, topic, *partition)?, None),
+            Self::OffsetTombstone { group, topic, partition } => {
+                (offset_key(group, topic, *partition)?, None)
+            }
             Self::Group { group, value } => (group_key(group)?, Some(encode_group(value)?)),
             Self::GroupTombstone { group } => (group_key(group)?, None),
         })
@@ -81,7 +84,10 @@ fn text(bytes: &StrBytes) -> Arc<str> {
 }
 
 fn offset_key(group: &str, topic: &str, partition: i32) -> Result<Bytes, EncodeError> {
-    let key = OffsetCommitKey::default().with_group(bytes(group)).with_topic(bytes(topic)).with_partition(partition);
+    let key = OffsetCommitKey::default()
+        .with_group(bytes(group))
+        .with_topic(bytes(topic))
+        .with_partition(partition);
     encode_key(&key)
 }
 

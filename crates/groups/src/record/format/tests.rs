@@ -74,7 +74,9 @@ fn offsets_read_and_write_as_kafkas() {
     };
     golden(
         "0001000267310001740000 0000".replace(' ', "").as_str(),
-        Some("00040000000000000005ffffffff066d65746100000001a204d767570100108392f8f529af47c38d883ced5abc08bb"),
+        Some(
+            "00040000000000000005ffffffff066d65746100000001a204d767570100108392f8f529af47c38d883ced5abc08bb",
+        ),
         &Record::Offset { group: "g1".into(), topic: "t".into(), partition: 0, value },
     );
     golden(
@@ -108,6 +110,7 @@ fn other_groups_are_passed_over_and_garbage_refused() {
     assert!(Record::decode(&[], None).is_err());
     assert!(Record::decode(&[0, 2, 0, 9, b'g'], None).is_err());
     assert!(Record::decode(&[0, 2, 0, 1, b'g'], Some(&[0, 9])).is_err());
-    let (key, value) = Record::GroupTombstone { group: "x".repeat(40_000).into() }.encode().unwrap_or_default();
+    let (key, value) =
+        Record::GroupTombstone { group: "x".repeat(40_000).into() }.encode().unwrap_or_default();
     assert!(key.is_empty() && value.is_none());
 }
