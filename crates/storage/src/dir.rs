@@ -1,11 +1,47 @@
-//! A log dir.
-use std::{path::{Path, PathBuf}, sync::Arc};
-use ottla_types::{Clock, TopicId, TopicPartition};
-use crate::{config::{DirOptions, LogConfig}, fault::Fault, load::{LoadReport, Loader, PartitionLoader}, log::Log, meta::MetaProperties, pin::Pin, reader::LogReader, store::Store};
+//! One of `log.dirs`: its lock, its identity, its store, its logs.
 
-/// One of `log.dirs`. Cheap to clone.
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use ottla_types::{Clock, Offset, TopicId, TopicPartition};
+use parking_lot::Mutex;
+
+use crate::{
+    METADATA_TOPIC, checkpoint,
+    config::{DirOptions, LogConfig, WriteMode},
+    delete::Deleter,
+    fault::Fault,
+    files::Files,
+    index::Index,
+    load::{LoadReport, Loader, PartitionLoader},
+    log::Log,
+    meta::MetaProperties,
+    names,
+    pin::Pin,
+    reader::LogReader,
+    recover,
+    start::{self, Start},
+    state::State,
+    store::{Family, Store},
+    tail::TailCache,
+    text,
+};
+
+/// Indexes of sealed segments kept in memory, 64 KiB each at most.
+const SEALED_INDEXES: usize = 32;
+
+/// One of `log.dirs`. Cheap to clone; the directory's lock is held until the last clone and the last log are gone.
 #[derive(Clone, Debug)]
-pub struct LogDir {}
+pub struct LogDir {
+    shared: Arc<Shared>,
+}
 
 /// What a checkpoint wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,33 +52,361 @@ pub struct CheckpointReport {
     pub bytes: usize,
 }
 
+/// What the logs of a dir share.
+pub(crate) struct Shared {
+    pub(crate) path: PathBuf,
+    pub(crate) meta: MetaProperties,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) files: Files,
+    pub(crate) tail: TailCache,
+    pub(crate) dont_cache: AtomicBool,
+    /// Logs that changed since their last checkpoint.
+    pub(crate) dirty: Mutex<Vec<Weak<LogReader>>>,
+    /// Held while a checkpoint is described and committed, and by whatever makes an older one wrong.
+    pub(crate) checkpointing: Mutex<()>,
+    pub(crate) start: Start,
+    /// Read from Kafka's text files when the dir was opened.
+    pub(crate) texts: Texts,
+    recovery_threads: usize,
+    previous_broker_epoch: Option<i64>,
+    logs: Mutex<BTreeMap<TopicPartition, Registered>>,
+    sealed: Mutex<VecDeque<Arc<Index>>>,
+    deleter: Deleter,
+    _lock: File,
+}
+
+/// Kafka's offset checkpoints as they were found.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    pub(crate) recovery_points: HashMap<TopicPartition, Offset>,
+    pub(crate) log_starts: HashMap<TopicPartition, Offset>,
+    pub(crate) high_watermarks: HashMap<TopicPartition, Offset>,
+}
+
+/// A log the dir knows, open or closed.
+struct Registered {
+    reader: Weak<LogReader>,
+    closed: Option<Line>,
+}
+
+/// What Kafka's text files say about a log.
+#[derive(Clone, Copy)]
+struct Line {
+    recovery_point: Offset,
+    log_start: Offset,
+    first_base: Offset,
+    high_watermark: Offset,
+}
+
+impl Line {
+    fn of(reader: &LogReader) -> Self {
+        let state = reader.state.read();
+        Self {
+            recovery_point: state.recovery_point,
+            log_start: state.log_start,
+            first_base: state.segments[0].base,
+            high_watermark: reader.high_watermark.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn register(&self, reader: &Arc<LogReader>) {
+        if let Some(&offset) = self.texts.high_watermarks.get(reader.partition()) {
+            reader.high_watermark.store(offset.min(reader.log_end()), Ordering::Relaxed);
+        }
+        let registered = Registered { reader: Arc::downgrade(reader), closed: None };
+        self.logs.lock().insert(reader.partition().clone(), registered);
+    }
+
+    /// The log was closed; its offsets stay known for Kafka's text files.
+    pub(crate) fn unregister(&self, reader: &LogReader) {
+        let registered = Registered { reader: Weak::new(), closed: Some(Line::of(reader)) };
+        self.logs.lock().insert(reader.partition().clone(), registered);
+    }
+
+    /// Keeps a sealed segment's index in memory for a while.
+    pub(crate) fn keep_index(&self, index: &Arc<Index>) {
+        let mut sealed = self.sealed.lock();
+        if sealed.len() >= SEALED_INDEXES {
+            sealed.pop_front();
+        }
+        sealed.push_back(Arc::clone(index));
+    }
+}
+
 impl LogDir {
-    /// Opens and locks.
-    pub fn open(_path: impl Into<PathBuf>, _options: DirOptions, _clock: Arc<dyn Clock>) -> Result<Self, Fault> { todo!() }
+    /// Opens a formatted directory and locks it, against other processes of ours and of Kafka's.
+    ///
+    /// # Errors
+    /// [`Fault::NotFormatted`], [`Fault::Locked`], or what the disk says.
+    pub fn open(
+        path: impl Into<PathBuf>,
+        options: DirOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Fault> {
+        let path = path.into();
+        let meta = MetaProperties::read(&path)?.ok_or_else(|| Fault::NotFormatted { path: path.clone() })?;
+        let lock = start::lock(&path)?;
+        let store = Store::open(&path.join(names::STORE))?;
+        let (start, previous_broker_epoch) = start::begin(&path, &store, options.assume_power_cut)?;
+        let shared = Shared {
+            texts: read_texts(&path)?,
+            path,
+            meta,
+            store,
+            clock,
+            files: Files::new(options.max_open_files),
+            tail: TailCache::new(options.tail_bytes),
+            dont_cache: AtomicBool::new(options.write_mode == WriteMode::DontCache),
+            dirty: Mutex::default(),
+            checkpointing: Mutex::default(),
+            start,
+            recovery_threads: options.recovery_threads,
+            previous_broker_epoch,
+            logs: Mutex::default(),
+            sealed: Mutex::default(),
+            deleter: Deleter::default(),
+            _lock: lock,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
     /// Where it is.
-    pub fn path(&self) -> &Path { todo!() }
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
     /// Whose it is.
-    pub fn meta(&self) -> &MetaProperties { todo!() }
-    /// The store of the dir (raft's log lives in `Family::Raft` of the metadata log dir's).
-    pub fn store(&self) -> &Store { todo!() }
-    /// Opens every log of the dir but the metadata log's.
-    pub fn load(&self, _loader: &dyn Loader) -> Result<LoadReport, Fault> { todo!() }
-    /// Opens one log, or creates it.
-    pub fn open_log(&self, _partition: &TopicPartition, _topic_id: TopicId, _loader: Box<dyn PartitionLoader>) -> Result<LoadReport, Fault> { todo!() }
-    /// Creates a log. 
-    pub fn create_log(&self, _partition: &TopicPartition, _topic_id: TopicId, _config: Arc<LogConfig>) -> Result<Log, Fault> { todo!() }
-    /// Removes a log: its directory is renamed at once and deleted in the background.
-    pub fn remove_log(&self, _log: Log) -> Result<(), Fault> { todo!() }
-    /// Logs changed since the last checkpoint: set their producer snapshots, then call `checkpoint`.
-    pub fn dirty(&self) -> Vec<Arc<LogReader>> { todo!() }
-    /// Writes what changed to the store, as one batch.
-    pub fn checkpoint(&self) -> Result<CheckpointReport, Fault> { todo!() }
-    /// Writes Kafka's own checkpoint files (recovery points, log start offsets, high watermarks).
-    pub fn write_kafka_checkpoints(&self) -> Result<(), Fault> { todo!() }
-    /// The broker epoch in the clean shutdown marker that was found, if the last run ended cleanly (KIP-966).
-    pub fn previous_broker_epoch(&self) -> Option<i64> { todo!() }
-    /// A buffer of `bytes` whose slices will be appended.
-    pub fn pin(&self, _bytes: usize) -> Pin { todo!() }
-    /// After every log was closed: checkpoints, and marks the shutdown clean.
-    pub fn close(self, _broker_epoch: i64) -> Result<(), Fault> { todo!() }
+    #[must_use]
+    pub fn meta(&self) -> &MetaProperties {
+        &self.shared.meta
+    }
+
+    /// The dir's store. Raft's log lives in [`Family::Raft`] of the metadata log dir's.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// True when the last run of this broker, or of Kafka, ended cleanly.
+    #[must_use]
+    pub fn was_clean(&self) -> bool {
+        matches!(self.shared.start, Start::Clean | Start::ForeignClean)
+    }
+
+    /// The broker epoch in the marker of a clean shutdown, if the last run ended with one (KIP-966).
+    #[must_use]
+    pub fn previous_broker_epoch(&self) -> Option<i64> {
+        self.shared.previous_broker_epoch
+    }
+
+    /// Opens every log but the metadata log, on several threads, and hands each to `loader`. Directories of removed
+    /// logs are deleted in the background.
+    ///
+    /// # Errors
+    /// The first fault; the dir is of no use then.
+    pub fn load(&self, loader: &dyn Loader) -> Result<LoadReport, Fault> {
+        let mut partitions = Vec::new();
+        let path = &self.shared.path;
+        for entry in fs::read_dir(path).map_err(Fault::io("list", path))? {
+            let name = entry.map_err(Fault::io("list", path))?.file_name();
+            if names::is_deleted(Path::new(&name)) {
+                self.shared.deleter.delete(path.join(&name));
+                continue;
+            }
+            let partition = name.to_str().and_then(|name| {
+                names::parse_partition(name).filter(|partition| partition.to_string() == name)
+            });
+            partitions.extend(partition.filter(|partition| &*partition.topic != METADATA_TOPIC));
+        }
+        recover::load_all(&self.shared, &partitions, loader, self.shared.recovery_threads)
+    }
+
+    /// Opens one log, or creates it: how the metadata log is opened. `loader` is given the log at once.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        loader: Box<dyn PartitionLoader>,
+    ) -> Result<LoadReport, Fault> {
+        if self.shared.path.join(partition.to_string()).is_dir() {
+            recover::load_one(&self.shared, partition, loader, Some(topic_id))
+        } else {
+            let config = loader.config();
+            loader.done(self.create_log(partition, topic_id, config)?);
+            Ok(LoadReport { logs: 1, ..LoadReport::default() })
+        }
+    }
+
+    /// Creates a log: a directory and its `partition.metadata`. Its first segment comes with the first append.
+    ///
+    /// # Errors
+    /// [`Fault::Exists`]; when the disk fails.
+    pub fn create_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: Arc<LogConfig>,
+    ) -> Result<Log, Fault> {
+        let path = self.shared.path.join(partition.to_string());
+        fs::create_dir(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => Fault::Exists { path: path.clone() },
+            _ => Fault::io("create", &path)(source),
+        })?;
+        let file = path.join(names::PARTITION_METADATA);
+        fs::write(&file, text::partition_metadata_text(topic_id)).map_err(Fault::io("write", &file))?;
+        let state = State::empty(0, self.shared.clock.wall().0);
+        let log = Log::new(&self.shared, partition, topic_id, state, config);
+        log.reader().mark_dirty();
+        Ok(log)
+    }
+
+    /// Removes a log: its directory is renamed at once, so that one of the same name can be created, and deleted in
+    /// the background. Readers that hold parts of it can finish.
+    ///
+    /// # Errors
+    /// When the disk or the store fails.
+    pub fn remove_log(&self, log: Log) -> Result<(), Fault> {
+        let reader = log.reader();
+        let partition = reader.partition();
+        let _checkpoint = self.shared.checkpointing.lock();
+        let wall = u128::from(self.shared.clock.wall().0.unsigned_abs());
+        let unique = reader.topic_id().0.as_u128() ^ (wall << 32);
+        let to = self.shared.path.join(names::deleted(partition, unique));
+        let from = reader.path();
+        fs::rename(&from, &to).map_err(Fault::io("rename", &from))?;
+        self.shared.logs.lock().remove(partition);
+        let mut changes = self.shared.store.changes();
+        changes.delete(Family::Index, &names::checkpoint_key(partition));
+        changes.delete(Family::Index, &names::log_start_key(partition));
+        for slot in [0, 1] {
+            changes.delete(Family::Index, &names::snapshot_key(partition, slot));
+        }
+        for family in [b'a', b's'] {
+            let (from, to) = names::all_of(family, partition);
+            changes.delete_range(Family::Index, &from, &to);
+        }
+        changes.commit()?;
+        reader.remove();
+        self.shared.deleter.delete(to);
+        Ok(())
+    }
+
+    /// Logs changed since the last checkpoint. Their owners may set producer snapshots, then call
+    /// [`LogDir::checkpoint`].
+    #[must_use]
+    pub fn dirty(&self) -> Vec<Arc<LogReader>> {
+        self.shared.dirty.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Writes what changed to the store, as one batch: how far each log is known to be sound, new index entries,
+    /// producer snapshots. Costs nothing for logs that did not change. A restart after a kill checks what came after.
+    ///
+    /// # Errors
+    /// When the store fails; what was to be written stays to be written.
+    pub fn checkpoint(&self) -> Result<CheckpointReport, Fault> {
+        let _one_at_a_time = self.shared.checkpointing.lock();
+        let dirty: Vec<Arc<LogReader>> =
+            std::mem::take(&mut *self.shared.dirty.lock()).iter().filter_map(Weak::upgrade).collect();
+        if dirty.is_empty() {
+            return Ok(CheckpointReport::default());
+        }
+        let mut changes = self.shared.store.changes();
+        let mut described = Vec::with_capacity(dirty.len());
+        for reader in &dirty {
+            reader.clear_dirty();
+            if !reader.is_removed() {
+                described.push((reader, checkpoint::describe(reader, &reader.state.read(), &mut changes)));
+            }
+        }
+        let report = CheckpointReport { logs: described.len(), bytes: changes.size_in_bytes() };
+        if let Err(fault) = changes.commit() {
+            dirty.iter().for_each(LogReader::mark_dirty);
+            return Err(fault);
+        }
+        for (reader, written) in described {
+            checkpoint::written(reader, written);
+            checkpoint::write_epochs(reader)?;
+        }
+        Ok(report)
+    }
+
+    /// Writes Kafka's own checkpoint files: recovery points, log start offsets and high watermarks. Kafka does so
+    /// once a minute (`log.flush.offset.checkpoint.interval.ms` and its like); they serve a Kafka that takes the
+    /// directory back, and a start without the store.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn write_kafka_checkpoints(&self) -> Result<(), Fault> {
+        let lines: Vec<(TopicPartition, Line)> = {
+            let logs = self.shared.logs.lock();
+            let line = |registered: &Registered| match registered.reader.upgrade() {
+                Some(reader) => Some(Line::of(&reader)),
+                None => registered.closed,
+            };
+            let known = |(partition, registered)| Some((TopicPartition::clone(partition), line(registered)?));
+            logs.iter().filter(|(partition, _)| &*partition.topic != METADATA_TOPIC).filter_map(known).collect()
+        };
+        let write = |name: &str, keep: &dyn Fn(&Line) -> Option<Offset>| {
+            let kept: Vec<_> = lines.iter().filter_map(|(p, line)| Some((p, keep(line)?))).collect();
+            text::replace(&self.shared.path.join(name), text::offsets_text(kept.into_iter()).as_bytes(), true)
+        };
+        write(names::RECOVERY_POINTS, &|line| Some(line.recovery_point))?;
+        write(names::LOG_STARTS, &|line| (line.log_start > line.first_base).then_some(line.log_start))?;
+        write(names::HIGH_WATERMARKS, &|line| (line.high_watermark >= 0).then_some(line.high_watermark))
+    }
+
+    /// Stands for a buffer of `bytes` bytes whose slices will be appended by [`Log::append_pinned`].
+    #[must_use]
+    pub fn pin(&self, bytes: usize) -> Pin {
+        self.shared.tail.pin(bytes)
+    }
+
+    /// Marks the shutdown clean, for this broker and for Kafka. Every log should have been closed; those that were
+    /// not are synced here. The directory is free when the last clone is dropped.
+    ///
+    /// # Errors
+    /// When the disk or the store fails; the next start then recovers.
+    pub fn close(self, broker_epoch: i64) -> Result<(), Fault> {
+        let open: Vec<Arc<LogReader>> =
+            self.shared.logs.lock().values().filter_map(|registered| registered.reader.upgrade()).collect();
+        for reader in &open {
+            reader.sync_up_to(reader.log_end())?;
+            reader.mark_dirty();
+        }
+        self.checkpoint()?;
+        self.write_kafka_checkpoints()?;
+        self.shared.deleter.finish();
+        start::end(&self.shared.path, &self.shared.store, broker_epoch)?;
+        self.shared.store.quiesce();
+        Ok(())
+    }
+}
+
+fn read_texts(path: &Path) -> Result<Texts, Fault> {
+    let read = |name: &str| -> Result<HashMap<TopicPartition, Offset>, Fault> {
+        let Some(text) = text::read_optional(&path.join(name))? else { return Ok(HashMap::new()) };
+        let entries = text::parse_offsets(&text).unwrap_or_else(|| {
+            tracing::warn!(file = name, "does not parse and is ignored");
+            Vec::new()
+        });
+        Ok(entries.into_iter().collect())
+    };
+    Ok(Texts {
+        recovery_points: read(names::RECOVERY_POINTS)?,
+        log_starts: read(names::LOG_STARTS)?,
+        high_watermarks: read(names::HIGH_WATERMARKS)?,
+    })
 }

@@ -1,1 +1,73 @@
-//! Being written.
+//! Leader epochs and where they began: a list that only grows in both columns (KIP-101).
+
+use ottla_types::{LeaderEpoch, Offset};
+
+/// Takes note that `epoch` begins at `start`. Entries that contradict it go: later epochs, and those that would begin
+/// at or after it. True when the list changed.
+pub(crate) fn assign(epochs: &mut Vec<(LeaderEpoch, Offset)>, epoch: LeaderEpoch, start: Offset) -> bool {
+    if epoch < 0 || start < 0 {
+        return false;
+    }
+    if let Some(&(last, last_start)) = epochs.last()
+        && (last, last_start) <= (epoch, start)
+        && last == epoch
+    {
+        return false;
+    }
+    let keep = epochs.iter().take_while(|&&(e, s)| e < epoch && s < start).count();
+    epochs.truncate(keep);
+    epochs.push((epoch, start));
+    true
+}
+
+/// Forgets epochs that begin at `end` or later. True when the list changed.
+pub(crate) fn truncate_from_end(epochs: &mut Vec<(LeaderEpoch, Offset)>, end: Offset) -> bool {
+    let before = epochs.len();
+    while epochs.last().is_some_and(|&(_, start)| start >= end) {
+        epochs.pop();
+    }
+    epochs.len() != before
+}
+
+/// Forgets epochs that end at or before `start`; the one that holds it now begins there. True when the list changed.
+pub(crate) fn truncate_from_start(epochs: &mut Vec<(LeaderEpoch, Offset)>, start: Offset) -> bool {
+    let before = epochs.iter().take_while(|&&(_, s)| s <= start).count();
+    let Some(holder) = before.checked_sub(1) else { return false };
+    if epochs[holder].1 == start && holder == 0 {
+        return false;
+    }
+    epochs.drain(..holder);
+    epochs[0].1 = start;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_columns_only_grow() {
+        let mut epochs = Vec::new();
+        assert!(assign(&mut epochs, 0, 0));
+        assert!(!assign(&mut epochs, 0, 10));
+        assert!(assign(&mut epochs, 2, 10));
+        assert!(assign(&mut epochs, 3, 10));
+        assert_eq!(epochs, [(0, 0), (3, 10)]);
+        assert!(assign(&mut epochs, 5, 20));
+        assert!(assign(&mut epochs, 4, 15));
+        assert_eq!(epochs, [(0, 0), (3, 10), (4, 15)]);
+        assert!(!assign(&mut epochs, -1, 20));
+    }
+
+    #[test]
+    fn cut_at_either_end() {
+        let mut epochs = vec![(0, 0), (3, 10), (4, 15)];
+        assert!(truncate_from_end(&mut epochs, 15));
+        assert_eq!(epochs, [(0, 0), (3, 10)]);
+        assert!(!truncate_from_end(&mut epochs, 11));
+        assert!(truncate_from_start(&mut epochs, 12));
+        assert_eq!(epochs, [(3, 12)]);
+        assert!(!truncate_from_start(&mut epochs, 12));
+        assert!(!truncate_from_start(&mut epochs, 5));
+    }
+}

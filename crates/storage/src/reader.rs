@@ -1,12 +1,38 @@
-//! One partition's log, as everybody else sees it.
-use bytes::Bytes;
-use ottla_records::{Batch, BatchHeader};
-use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition};
-use crate::{fault::Fault, fault::ReadError, read::Slice};
+//! One partition's log, as everybody but its owner sees it: shared, and safe beside appends, rolls and truncations.
 
-/// Being written.
-#[derive(Debug)]
-pub struct LogReader {}
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use ottla_records::Batch;
+use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    dir::Shared,
+    fault::ReadError,
+    names,
+    read::Part,
+    scan,
+    state::State,
+};
+
+/// The shared side of a log.
+pub struct LogReader {
+    pub(crate) shared: Arc<Shared>,
+    partition: TopicPartition,
+    topic_id: TopicId,
+    pub(crate) state: RwLock<State>,
+    /// Held while files are synced, and by truncations.
+    pub(crate) syncing: Mutex<()>,
+    dirty: AtomicBool,
+    removed: AtomicBool,
+    pub(crate) high_watermark: AtomicI64,
+}
 
 /// The record a lookup by time found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,36 +56,195 @@ pub struct SegmentInfo {
     pub max_timestamp: i64,
 }
 
-impl LogReader {
-    /// The partition.
-    pub fn partition(&self) -> &TopicPartition { todo!() }
-    /// The topic's id.
-    pub fn topic_id(&self) -> TopicId { todo!() }
-    /// First offset.
-    pub fn log_start(&self) -> Offset { todo!() }
-    /// Next offset.
-    pub fn log_end(&self) -> Offset { todo!() }
-    /// Offset up to which everything is synced.
-    pub fn recovery_point(&self) -> Offset { todo!() }
-    /// Bytes of all segments.
-    pub fn size(&self) -> u64 { todo!() }
-    /// The segments.
-    pub fn segments(&self) -> Vec<SegmentInfo> { todo!() }
-    /// Whole batches from the one that holds `from`, below `upper_bound`.
-    pub fn read(&self, _from: Offset, _max_bytes: usize, _upper_bound: Offset, _at_least_one_batch: bool) -> Result<Slice, ReadError> { todo!() }
-    /// First record at or after `timestamp`, exact.
-    pub fn find_by_timestamp(&self, _timestamp: i64) -> Result<Option<TimestampHit>, Fault> { todo!() }
-    /// The first record with the greatest timestamp.
-    pub fn max_timestamp(&self) -> Result<Option<TimestampHit>, Fault> { todo!() }
-    /// Batches from `from` on, for loaders: bounded memory.
-    pub fn batches_from(&self, _from: Offset) -> Batches { todo!() }
-    /// Epochs and their start offsets.
-    pub fn epochs(&self) -> Vec<(LeaderEpoch, Offset)> { todo!() }
-    /// Makes everything before `offset` durable (one fdatasync per file that needs it); gives the recovery point reached.
-    pub fn sync_up_to(&self, _offset: Offset) -> Result<Offset, Fault> { todo!() }
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader").field("partition", &self.partition).finish_non_exhaustive()
+    }
 }
 
-/// Being written.
+impl LogReader {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        state: RwLock<State>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            partition: partition.clone(),
+            topic_id,
+            state,
+            syncing: Mutex::new(()),
+            dirty: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            high_watermark: AtomicI64::new(-1),
+        }
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    /// The topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The first offset that may be read.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.state.read().log_start
+    }
+
+    /// The offset the next record gets.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.state.read().log_end
+    }
+
+    /// Everything before this offset is on the device.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        self.state.read().recovery_point
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.state.read().size()
+    }
+
+    /// The segments, oldest first; the last one is active.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let info = |s: &crate::state::Segment| SegmentInfo {
+            base_offset: s.base,
+            size: s.size,
+            max_timestamp: s.max_timestamp,
+        };
+        self.state.read().segments.iter().map(info).collect()
+    }
+
+    /// Leader epochs and the offsets they began at, both growing.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<(LeaderEpoch, Offset)> {
+        self.state.read().epochs.clone()
+    }
+
+    /// The batches from the one that holds `from` on, up to the log's end as it is when each is reached. At most
+    /// about a megabyte, or one larger batch, is in memory at a time.
+    #[must_use]
+    pub fn batches_from(self: &Arc<Self>, from: Offset) -> Batches {
+        Batches { reader: Arc::clone(self), next: from, ready: ottla_records::batches(bytes::Bytes::new()) }
+    }
+
+    /// The partition's directory.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.shared.path.join(self.partition.to_string())
+    }
+
+    pub(crate) fn segment_path(&self, base: Offset) -> PathBuf {
+        let mut path = self.path();
+        path.push(names::segment(base));
+        path
+    }
+
+    /// Puts the log on the list of the next checkpoint, once.
+    pub(crate) fn mark_dirty(self: &Arc<Self>) {
+        if !self.dirty.load(Ordering::Relaxed) && !self.dirty.swap(true, Ordering::AcqRel) {
+            self.shared.dirty.lock().push(Arc::downgrade(self));
+        }
+    }
+
+    pub(crate) fn clear_dirty(&self) {
+        self.dirty.store(false, Ordering::Release);
+    }
+
+    /// The log's directory is gone.
+    pub(crate) fn remove(&self) {
+        self.removed.store(true, Ordering::Release);
+        let mut state = self.state.write();
+        state.tail.clear();
+        for segment in &state.segments {
+            segment.handle.close();
+        }
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    /// Drops batches of the tail that end at or before `up_to`.
+    pub(crate) fn evict_tail(&self, up_to: Offset) {
+        let mut state = self.state.write();
+        while state.tail.front().is_some_and(|batch| batch.next <= up_to) {
+            state.tail.pop_front();
+        }
+        if state.tail.is_empty() {
+            state.tail.shrink_to_fit();
+        }
+    }
+}
+
+/// Batches of a log, one after the other.
 #[derive(Debug)]
-pub struct Batches { _b: Option<(Bytes, BatchHeader)> }
-impl Iterator for Batches { type Item = Result<Batch, ReadError>; fn next(&mut self) -> Option<Self::Item> { todo!() } }
+pub struct Batches {
+    reader: Arc<LogReader>,
+    next: Offset,
+    ready: ottla_records::Batches,
+}
+
+/// Bytes read at a time.
+const STEP: usize = 1 << 20;
+
+impl Batches {
+    fn refill(&mut self) -> Result<bool, ReadError> {
+        let slice = self.reader.read(self.next, STEP, Offset::MAX, true)?;
+        if slice.is_empty() {
+            return Ok(false);
+        }
+        let mut bytes = bytes::BytesMut::with_capacity(slice.bytes);
+        for part in &slice.parts {
+            match part {
+                Part::Memory(memory) => bytes.extend_from_slice(memory),
+                Part::File { file, offset, len } => {
+                    let range = scan::read_range(file, *offset, *len)
+                        .map_err(crate::fault::Fault::io("read", self.reader.path()))?;
+                    bytes.extend_from_slice(&range);
+                }
+            }
+        }
+        self.ready = ottla_records::batches(bytes.freeze());
+        Ok(true)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.ready.next() {
+                Some(Ok(batch)) => {
+                    self.next = batch.header.next_offset();
+                    return Some(Ok(batch));
+                }
+                Some(Err(_)) => {
+                    let path = self.reader.path();
+                    let what = "a batch of the log does not parse: the disk is damaged";
+                    self.ready = ottla_records::batches(bytes::Bytes::new());
+                    return Some(Err(crate::fault::Fault::Segment { path, position: 0, what }.into()));
+                }
+                None => match self.refill() {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(error) => return Some(Err(error)),
+                },
+            }
+        }
+    }
+}

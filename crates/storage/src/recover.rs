@@ -1,1 +1,260 @@
-//! Being written.
+//! Opens logs: believes what the last checkpoint says as far as it may, and checks the rest.
+
+use std::{
+    fs,
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use ottla_records::Batch;
+use ottla_types::{Offset, TopicId, TopicPartition};
+use parking_lot::Mutex;
+
+use crate::{
+    checkpoint::{self, Checkpoint},
+    dir::Shared,
+    epochs,
+    fault::Fault,
+    leftovers::{self, Listing},
+    load::{LoadReport, Loader, PartitionLoader},
+    log::Log,
+    names,
+    reader::LogReader,
+    rebuild::Rebuild,
+    scan::{HEADERS, Scanner},
+    state::{Snapshots, State},
+    store::Family,
+    text,
+};
+
+/// Opens all logs on `threads` threads.
+pub(crate) fn load_all(
+    shared: &Arc<Shared>,
+    partitions: &[TopicPartition],
+    loader: &dyn Loader,
+    threads: usize,
+) -> Result<LoadReport, Fault> {
+    let threads = match threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        n => n,
+    };
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Result<LoadReport, Fault>> = Mutex::new(Ok(LoadReport::default()));
+    let work = || {
+        while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = read_topic_id(shared, partition)
+                .and_then(|id| load_one(shared, partition, loader.begin(partition, id), Some(id)));
+            let mut done = done.lock();
+            match (&mut *done, result) {
+                (Ok(report), Ok(one)) => report.add(one),
+                (Ok(_), Err(fault)) => *done = Err(fault),
+                (Err(_), _) => {}
+            }
+            if done.is_err() {
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.min(partitions.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    done.into_inner()
+}
+
+fn read_topic_id(shared: &Shared, partition: &TopicPartition) -> Result<TopicId, Fault> {
+    let path = shared.path.join(partition.to_string()).join(names::PARTITION_METADATA);
+    match text::read_optional(&path)? {
+        None => Ok(TopicId::ZERO),
+        Some(text) => text::parse_partition_metadata(&text).ok_or_else(|| Fault::Damaged {
+            path,
+            what: "it has no topic id: remove the file if the topic is known to be the right one".into(),
+        }),
+    }
+}
+
+/// Opens one log and hands it to `loader`.
+pub(crate) fn load_one(
+    shared: &Arc<Shared>,
+    partition: &TopicPartition,
+    mut loader: Box<dyn PartitionLoader>,
+    topic_id: Option<TopicId>,
+) -> Result<LoadReport, Fault> {
+    let topic_id = match topic_id {
+        Some(id) => id,
+        None => read_topic_id(shared, partition)?,
+    };
+    let config = loader.config();
+    let dir = shared.path.join(partition.to_string());
+    let listing = leftovers::list(&dir)?;
+    let checkpoint = believed(shared, partition, topic_id, &listing)?;
+    let mut rebuild = Rebuild::new(shared, partition, &config, checkpoint.as_ref());
+    rebuild.run(&listing)?;
+    let mut report = rebuild.report;
+    let changed = report.recovered > 0;
+    let mut state = rebuild.into_state(&listing);
+    settle_start(shared, partition, checkpoint.as_ref(), &mut state)?;
+    settle_epochs(shared, &dir, checkpoint.as_ref(), &mut state)?;
+    if checkpoint.is_none() || report.truncated_bytes > 0 {
+        names::remove_kafka_leftovers(&dir, state.log_end)?;
+    }
+    state.snapshots = Snapshots::default();
+    let log = Log::new(shared, partition, topic_id, state, config);
+    restore_producers(&log.reader(), checkpoint.as_ref(), &mut *loader)?;
+    if changed || checkpoint.is_none() {
+        log.reader().mark_dirty();
+    }
+    report.logs = 1;
+    loader.done(log);
+    Ok(report)
+}
+
+/// The checkpoint, if it may be believed at all.
+fn believed(
+    shared: &Shared,
+    partition: &TopicPartition,
+    topic_id: TopicId,
+    listing: &Listing,
+) -> Result<Option<Checkpoint>, Fault> {
+    if !shared.start.ours() {
+        return Ok(None);
+    }
+    let bytes = shared.store.get(Family::Index, &names::checkpoint_key(partition))?;
+    let checkpoint = bytes.and_then(|bytes| Checkpoint::from_bytes(&bytes));
+    Ok(checkpoint.filter(|checkpoint| {
+        // An index file of Kafka's beside the active segment: Kafka wrote here since.
+        let active = checkpoint.segments.last().map_or(0, |segment| segment.base);
+        checkpoint.topic_id == topic_id && listing.newest_kafka_index.is_none_or(|base| base < active)
+    }))
+}
+
+/// Finds the log start, which segments alone do not tell.
+fn settle_start(
+    shared: &Shared,
+    partition: &TopicPartition,
+    checkpoint: Option<&Checkpoint>,
+    state: &mut State,
+) -> Result<(), Fault> {
+    let synced = match shared.store.get(Family::Index, &names::log_start_key(partition))? {
+        Some(bytes) if shared.start.ours() => bytes.try_into().ok().map(Offset::from_le_bytes),
+        _ => None,
+    };
+    let told = synced
+        .or(checkpoint.map(|checkpoint| checkpoint.log_start))
+        .or_else(|| shared.texts.log_starts.get(partition).copied())
+        .unwrap_or(0);
+    let first = state.segments[0].base;
+    state.log_start = told.max(first);
+    if state.log_start > state.log_end {
+        if state.size() > 0 {
+            tracing::warn!(
+                %partition, log_start = state.log_start, log_end = state.log_end,
+                "the log ends before its start: it is begun anew there"
+            );
+            for segment in &state.segments {
+                let path = shared.path.join(partition.to_string()).join(names::segment(segment.base));
+                fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
+            }
+        }
+        *state = State::empty(state.log_start, shared.clock.wall().0);
+    }
+    Ok(())
+}
+
+/// Epochs: from the checkpoint or Kafka's file, and from the batches that were read.
+fn settle_epochs(
+    shared: &Shared,
+    dir: &std::path::Path,
+    checkpoint: Option<&Checkpoint>,
+    state: &mut State,
+) -> Result<(), Fault> {
+    let found = std::mem::take(&mut state.epochs);
+    let known = match checkpoint {
+        Some(checkpoint) => checkpoint.epochs.clone(),
+        None => {
+            let text = text::read_optional(&dir.join(names::EPOCHS))?;
+            text.and_then(|text| text::parse_epochs(&text)).unwrap_or_default()
+        }
+    };
+    state.epochs = known.clone();
+    for (epoch, start) in found {
+        if state.epochs.last().is_none_or(|&(last, _)| epoch > last) {
+            epochs::assign(&mut state.epochs, epoch, start);
+        }
+    }
+    if shared.start != crate::start::Start::Clean {
+        epochs::truncate_from_end(&mut state.epochs, state.log_end);
+    }
+    epochs::truncate_from_start(&mut state.epochs, state.log_start);
+    // After a kill the file may be behind the checkpoint.
+    state.epochs_changed = state.epochs != known || shared.start != crate::start::Start::Clean && !known.is_empty();
+    Ok(())
+}
+
+/// Gives the owner its snapshot back, and the batches that came after it.
+fn restore_producers(
+    reader: &LogReader,
+    checkpoint: Option<&Checkpoint>,
+    loader: &mut dyn PartitionLoader,
+) -> Result<(), Fault> {
+    let (log_start, log_end) = (reader.log_start(), reader.log_end());
+    let store = &reader.shared.store;
+    let mut snapshots = Snapshots::default();
+    if let Some(checkpoint) = checkpoint {
+        for (slot, offset) in [(1, checkpoint.synced_snapshot), (0, checkpoint.latest_snapshot)] {
+            let Some(offset) = offset.filter(|&offset| offset <= log_end) else { continue };
+            let Some(bytes) = checkpoint::read_snapshot(store, reader.partition(), slot)? else { continue };
+            if slot == 1 {
+                snapshots.synced = Some((offset, bytes.clone()));
+            }
+            snapshots.latest = Some((offset, bytes));
+        }
+    }
+    let restored = snapshots.latest.as_ref().filter(|(offset, bytes)| loader.restore(*offset, bytes));
+    let from = restored.map_or(log_start, |(offset, _)| *offset);
+    let whole = restored.is_none();
+    let seen = visit(reader, from, loader)?;
+    if whole {
+        snapshots.latest = (!seen).then(|| (log_end, bytes::Bytes::new()));
+        snapshots.synced = None;
+        snapshots.version = 1;
+    }
+    snapshots.quiet = !seen;
+    reader.state.write().snapshots = snapshots;
+    Ok(())
+}
+
+/// Hands every batch from `from` on to the loader. True when one of them came from a producer with an id.
+fn visit(reader: &LogReader, from: Offset, loader: &mut dyn PartitionLoader) -> Result<bool, Fault> {
+    let mut seen = false;
+    for view in reader.views() {
+        if view.end <= from || view.size == 0 {
+            continue;
+        }
+        let file = reader.open_segment(&view.handle)?;
+        let mut window = Vec::new();
+        let mut scanner = Scanner::new(&file, view.size, HEADERS, &mut window);
+        let mut at = reader.start_for(&view, from)?.map_or(0, |(position, _)| position);
+        while let Some(header) = reader.header(&mut scanner, &view, at)? {
+            if header.next_offset() > from {
+                seen |= header.has_producer_id();
+                let control = if header.is_control() {
+                    let path = || reader.segment_path(view.handle.base);
+                    let bytes = scanner.whole(at, &header).map_err(|e| Fault::io("read", path())(e))?;
+                    Some(Batch { header, bytes })
+                } else {
+                    None
+                };
+                loader.batch(&header, control.as_ref());
+            }
+            at += header.size_in_bytes() as u64;
+        }
+    }
+    Ok(seen)
+}

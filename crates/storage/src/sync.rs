@@ -1,1 +1,67 @@
-//! Being written.
+//! Durability: one fdatasync for everything that waits.
+
+use std::sync::Arc;
+
+use ottla_types::Offset;
+use smallvec::SmallVec;
+
+use crate::{fault::Fault, files::Handle, reader::LogReader, text};
+
+impl LogReader {
+    /// Makes everything before `offset` durable and gives the recovery point reached, which is the log's end as it was
+    /// when the call began: one fdatasync per segment that needs it, usually one, and the directories when a file is
+    /// new. Callers that come while another one syncs wait for it, and find that theirs is done too or do the rest.
+    ///
+    /// # Errors
+    /// When the disk fails. What is on it is unknown then, so the log takes no more writes.
+    pub fn sync_up_to(&self, offset: Offset) -> Result<Offset, Fault> {
+        {
+            let state = self.state.read();
+            if state.recovery_point >= offset {
+                return Ok(state.recovery_point);
+            }
+        }
+        let _one_at_a_time = self.syncing.lock();
+        let (targets, end, names) = {
+            let mut state = self.state.write();
+            if state.broken {
+                return Err(Fault::Broken { path: self.path() });
+            }
+            if state.recovery_point >= offset {
+                return Ok(state.recovery_point);
+            }
+            let from = state.segment_of(state.recovery_point);
+            let targets: SmallVec<[Arc<Handle>; 2]> = state.segments[from..]
+                .iter()
+                .filter(|segment| segment.size > 0)
+                .map(|segment| Arc::clone(&segment.handle))
+                .collect();
+            (targets, state.log_end, std::mem::take(&mut state.names_unsynced))
+        };
+        let synced = self.sync_files(&targets, names);
+        let mut state = self.state.write();
+        match synced {
+            Ok(()) => {
+                state.recovery_point = state.recovery_point.max(end);
+                Ok(state.recovery_point)
+            }
+            Err(fault) => {
+                state.broken = true;
+                Err(fault)
+            }
+        }
+    }
+
+    fn sync_files(&self, targets: &[Arc<Handle>], names: bool) -> Result<(), Fault> {
+        for handle in targets {
+            let path = || self.segment_path(handle.base);
+            let file = self.shared.files.get(handle, false, path)?;
+            rustix::fs::fdatasync(&*file).map_err(|e| Fault::os("sync", path())(e))?;
+        }
+        if names {
+            text::sync_path(&self.path())?;
+            text::sync_path(&self.shared.path)?;
+        }
+        Ok(())
+    }
+}
