@@ -88,11 +88,16 @@ impl Image {
             MetadataRecord::UnregisterBroker(record) => {
                 Arc::make_mut(&mut self.brokers).remove(&record.broker_id);
             }
-            MetadataRecord::FenceBroker(record) => self.change_broker(record.id, |broker| broker.fenced = true),
-            MetadataRecord::UnfenceBroker(record) => self.change_broker(record.id, |broker| broker.fenced = false),
+            MetadataRecord::FenceBroker(record) => {
+                self.change_broker(record.id, |broker| broker.fenced = true)
+            }
+            MetadataRecord::UnfenceBroker(record) => {
+                self.change_broker(record.id, |broker| broker.fenced = false)
+            }
             MetadataRecord::BrokerRegistrationChange(record) => self.change_registration(record),
             MetadataRecord::RegisterController(record) => {
-                Arc::make_mut(&mut self.controllers).insert(record.controller_id, Arc::new(controller(record)));
+                Arc::make_mut(&mut self.controllers)
+                    .insert(record.controller_id, Arc::new(controller(record)));
             }
             MetadataRecord::UnregisterController(record) => {
                 Arc::make_mut(&mut self.controllers).remove(&record.controller_id);
@@ -102,7 +107,9 @@ impl Image {
     }
 
     fn put_partition(&mut self, record: &PartitionRecord) {
-        let Some(at) = usize::try_from(record.partition_id).ok().filter(|at| *at < MAX_PARTITIONS) else { return };
+        let Some(at) = usize::try_from(record.partition_id).ok().filter(|at| *at < MAX_PARTITIONS) else {
+            return;
+        };
         let partition = Arc::new(partition(record));
         self.topics.update(TopicId(record.topic_id), |topic| {
             if at >= topic.partitions.len() {
@@ -117,7 +124,7 @@ impl Image {
         self.topics.update(TopicId(record.topic_id), |topic| {
             let at = usize::try_from(record.partition_id).ok();
             if let Some(partition) = at.and_then(|at| topic.partitions.get_mut(at)) {
-                change(Arc::make_mut(partition), record);
+                Arc::make_mut(partition).apply(record);
             }
         });
     }
@@ -128,7 +135,9 @@ impl Image {
             .topics
             .iter()
             .filter(|topic| name.is_empty() || &*topic.name == name)
-            .filter(|topic| topic.partitions.iter().any(|p| !p.elr.is_empty() || !p.last_known_elr.is_empty()))
+            .filter(|topic| {
+                topic.partitions.iter().any(|p| !p.elr.is_empty() || !p.last_known_elr.is_empty())
+            })
             .map(|topic| topic.id)
             .collect();
         for id in affected {
@@ -168,6 +177,32 @@ impl Image {
     }
 }
 
+impl Partition {
+    /// What a change record makes of a partition: the leader epoch rises with a new leader, the partition epoch always.
+    pub fn apply(&mut self, record: &PartitionChangeRecord) {
+        fn set<T: Clone>(to: &mut Vec<T>, from: &Option<Vec<T>>) {
+            if let Some(from) = from {
+                to.clone_from(from);
+            }
+        }
+        set(&mut self.isr, &record.isr);
+        set(&mut self.replicas, &record.replicas);
+        set(&mut self.removing_replicas, &record.removing_replicas);
+        set(&mut self.adding_replicas, &record.adding_replicas);
+        set(&mut self.directories, &record.directories);
+        set(&mut self.elr, &record.eligible_leader_replicas);
+        set(&mut self.last_known_elr, &record.last_known_elr);
+        if record.leader != NO_LEADER_CHANGE {
+            self.leader = record.leader;
+            self.leader_epoch = self.leader_epoch.saturating_add(1);
+        }
+        if record.leader_recovery_state >= 0 {
+            self.leader_recovery_state = LeaderRecoveryState::from_value(record.leader_recovery_state);
+        }
+        self.partition_epoch = self.partition_epoch.saturating_add(1);
+    }
+}
+
 fn absent() -> Partition {
     Partition {
         replicas: Vec::new(),
@@ -198,29 +233,6 @@ fn partition(record: &PartitionRecord) -> Partition {
         leader_epoch: record.leader_epoch,
         partition_epoch: record.partition_epoch,
     }
-}
-
-fn change(partition: &mut Partition, record: &PartitionChangeRecord) {
-    fn set<T: Clone>(to: &mut Vec<T>, from: &Option<Vec<T>>) {
-        if let Some(from) = from {
-            to.clone_from(from);
-        }
-    }
-    set(&mut partition.isr, &record.isr);
-    set(&mut partition.replicas, &record.replicas);
-    set(&mut partition.removing_replicas, &record.removing_replicas);
-    set(&mut partition.adding_replicas, &record.adding_replicas);
-    set(&mut partition.directories, &record.directories);
-    set(&mut partition.elr, &record.eligible_leader_replicas);
-    set(&mut partition.last_known_elr, &record.last_known_elr);
-    if record.leader != NO_LEADER_CHANGE {
-        partition.leader = record.leader;
-        partition.leader_epoch = partition.leader_epoch.saturating_add(1);
-    }
-    if record.leader_recovery_state >= 0 {
-        partition.leader_recovery_state = LeaderRecoveryState::from_value(record.leader_recovery_state);
-    }
-    partition.partition_epoch = partition.partition_epoch.saturating_add(1);
 }
 
 fn broker(record: &RegisterBrokerRecord) -> BrokerRegistration {

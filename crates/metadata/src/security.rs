@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use ottla_protocol::persisted::metadata::{
-    AccessControlEntryRecord, ClientQuotaRecord, DelegationTokenRecord, MetadataRecord, UserScramCredentialRecord,
+    AccessControlEntryRecord, ClientQuotaRecord, DelegationTokenRecord, MetadataRecord,
+    UserScramCredentialRecord,
 };
 use uuid::Uuid;
 
@@ -64,8 +65,11 @@ impl Security {
 
 fn entity(quota: &ClientQuotaRecord) -> QuotaEntity {
     let name = |part: &ottla_protocol::StrBytes| part.to_string();
-    let mut entity: QuotaEntity =
-        quota.entity.iter().map(|part| (name(&part.entity_type), part.entity_name.as_ref().map(name))).collect();
+    let mut entity: QuotaEntity = quota
+        .entity
+        .iter()
+        .map(|part| (name(&part.entity_type), part.entity_name.as_ref().map(name)))
+        .collect();
     entity.sort();
     entity
 }

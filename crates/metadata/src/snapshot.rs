@@ -3,15 +3,16 @@
 use ottla_protocol::{
     StrBytes,
     persisted::metadata::{
-        ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord,
-        RegisterControllerRecord, TopicRecord,
+        ConfigRecord, FeatureLevelRecord, MetadataRecord, PartitionRecord, ProducerIdsRecord,
+        RegisterBrokerRecord, RegisterControllerRecord, TopicRecord,
         register_broker_record::{BrokerEndpoint, BrokerFeature},
         register_controller_record::{ControllerEndpoint, ControllerFeature},
     },
 };
 
 use crate::{
-    BrokerRegistration, ControllerRegistration, Fact, Image, Partition, Topic, features::feature::METADATA_VERSION,
+    BrokerRegistration, ControllerRegistration, Fact, Image, Partition, Topic,
+    features::feature::METADATA_VERSION,
 };
 
 fn text(s: &str) -> StrBytes {
@@ -25,7 +26,8 @@ impl Image {
         let level = self.features.level(METADATA_VERSION);
         let mut records: Vec<MetadataRecord> = Vec::new();
         // The metadata version goes first: it says how the rest is to be read.
-        let (first, others): (Vec<_>, Vec<_>) = self.features.iter().partition(|(name, _)| *name == METADATA_VERSION);
+        let (first, others): (Vec<_>, Vec<_>) =
+            self.features.iter().partition(|(name, _)| *name == METADATA_VERSION);
         for (name, feature_level) in first.into_iter().chain(others) {
             records.push(FeatureLevelRecord { name: text(name), feature_level, ..Default::default() }.into());
         }
@@ -34,7 +36,9 @@ impl Image {
         let mut topics: Vec<_> = self.topics.iter().collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         for topic in topics {
-            records.push(TopicRecord { name: text(&topic.name), topic_id: topic.id.0, ..Default::default() }.into());
+            records.push(
+                TopicRecord { name: text(&topic.name), topic_id: topic.id.0, ..Default::default() }.into(),
+            );
             records.extend(topic.iter().map(|(index, it)| partition_record(topic, index, it).into()));
         }
         for (resource, values) in self.configs.iter() {
@@ -51,7 +55,9 @@ impl Image {
         if self.next_producer_id > 0 {
             let (broker_id, broker_epoch) = self.last_producer_id_block.unwrap_or((-1, -1));
             let next_producer_id = self.next_producer_id;
-            records.push(ProducerIdsRecord { broker_id, broker_epoch, next_producer_id, ..Default::default() }.into());
+            records.push(
+                ProducerIdsRecord { broker_id, broker_epoch, next_producer_id, ..Default::default() }.into(),
+            );
         }
         records.extend(self.security.records());
         records.into_iter().map(|record| Fact::at_level(record, level)).collect()

@@ -1,1 +1,30 @@
-//! Runs a machine on raft-rs over RocksDB.
+//! Runs one replicated machine on raft-rs: the real loop, of which one voter is the smallest case.
+//!
+//! What the machine decides becomes raft entries. An entry's data is one Kafka record batch (format 2) whose records are
+//! the facts of one decision, so an entry is atomic. When it is committed the batch gets its base offset and the raft
+//! term as leader epoch, is appended to a Kafka-format log ([`FactLog`]) and is applied to the machine's state. Raft's
+//! own log lives in a column family of the log dir's RocksDB and is synced before it counts; the Kafka-format log is
+//! what raft's log adds up to, and is made whole from it after a crash.
+//!
+//! Nothing here knows which machine it runs: how its facts look as bytes is told by a [`Codec`].
+
+mod checkpoint;
+mod codec;
+mod control;
+mod driver;
+mod fault;
+mod handle;
+mod log;
+mod logger;
+mod quorum_state;
+mod recover;
+mod store;
+
+pub use checkpoint::SnapshotId;
+pub use codec::{Codec, Voter, VoterEndpoint};
+pub use driver::{Options, Parts, Running, start};
+pub use fault::Fault;
+pub use handle::{Handle, Status, SubmitError};
+pub use log::{FactLog, MemoryLog};
+pub use raft::eraftpb::Message;
+pub use store::RaftStore;

@@ -1,0 +1,58 @@
+//! What can go wrong here: this node's disk, or two logs that contradict each other.
+
+use std::path::PathBuf;
+
+use ottla_types::Offset;
+
+/// A fault that stops the driver.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The log dir's store or log refused.
+    #[error("metadata: {0}")]
+    Storage(#[from] ottla_storage::Fault),
+    /// The store holds what this version cannot read.
+    #[error("raft store: {what} cannot be read; the store is damaged or of a newer version")]
+    BadStore {
+        /// Which key.
+        what: &'static str,
+    },
+    /// raft-rs refused.
+    #[error("raft: {0}")]
+    Raft(#[from] raft::Error),
+    /// The Kafka-format log could not be read or written.
+    #[error("metadata log: {0}")]
+    Log(String),
+    /// A file beside the log could not be read or written.
+    #[error("{path}: {source}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A batch in the log, in raft's log or in a snapshot does not hold facts.
+    #[error("facts at offset {offset} cannot be read: {why}")]
+    BadFacts {
+        /// Base offset of the batch.
+        offset: Offset,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The metadata log and raft's log tell different stories.
+    #[error(
+        "the metadata log ends at offset {log_end} but raft's log begins at offset {raft_start}: records between them \
+         are lost; restore the metadata directory from another controller"
+    )]
+    Gap {
+        /// Where the Kafka-format log ends.
+        log_end: Offset,
+        /// The first offset that raft's log can give.
+        raft_start: Offset,
+    },
+    /// The metadata log has a batch that raft's log says is another one.
+    #[error("the metadata log differs from raft's log at offset {offset}")]
+    Contradiction {
+        /// Base offset of the batch.
+        offset: Offset,
+    },
+}

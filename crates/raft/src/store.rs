@@ -1,0 +1,329 @@
+//! Raft's own log and hard state, in the family `Raft` of a log dir's RocksDB.
+//!
+//! Keys: `e` + index (8 bytes, big-endian) an entry; `h` the hard state; `c` the configuration; `t` where the log was
+//! cut: index, term, and the metadata log's offset at which the first entry's batch goes.
+
+use std::{collections::VecDeque, ops::ControlFlow};
+
+use ottla_storage::{Changes, Family, Store};
+use ottla_types::Offset;
+use prost::Message;
+use raft::{
+    GetEntriesContext, RaftState, Storage, StorageError,
+    eraftpb::{ConfState, Entry, HardState, Snapshot},
+};
+
+use crate::Fault;
+
+const HARD_STATE: &[u8] = b"h";
+const CONF_STATE: &[u8] = b"c";
+const CUT: &[u8] = b"t";
+
+/// Entries kept in memory: what was just written is read again when it is committed.
+const CACHE_ENTRIES: usize = 256;
+const CACHE_BYTES: usize = 256 << 10;
+
+fn entry_key(index: u64) -> [u8; 9] {
+    let mut key = [b'e'; 9];
+    key[1..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// Where raft's log begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Index of the last entry that is gone (or never was).
+    pub(crate) index: u64,
+    /// Its term.
+    pub(crate) term: u64,
+    /// The offset in the metadata log that the batch of the entry after it gets.
+    pub(crate) offset: Offset,
+}
+
+impl Cut {
+    fn encode(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.index.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.term.to_be_bytes());
+        bytes[16..].copy_from_slice(&self.offset.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let bytes: &[u8; 24] = bytes.try_into().map_err(|_| Fault::BadStore { what: "the cut" })?;
+        let part = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        Ok(Self { index: part(0), term: part(8), offset: part(16).cast_signed() })
+    }
+}
+
+/// Raft's storage. Reads come from memory where they can; writes are gathered by the driver, one synced write a turn.
+pub struct RaftStore {
+    store: Store,
+    hard_state: HardState,
+    conf_state: ConfState,
+    cut: Cut,
+    last: u64,
+    cache: VecDeque<Entry>,
+    cache_bytes: usize,
+    snapshot: Option<Snapshot>,
+    snapshot_wanted: std::cell::Cell<bool>,
+}
+
+fn decoded<T: Message + Default>(bytes: Option<Vec<u8>>, what: &'static str) -> Result<Option<T>, Fault> {
+    bytes.map(|bytes| T::decode(&*bytes).map_err(|_| Fault::BadStore { what })).transpose()
+}
+
+impl RaftStore {
+    /// Opens what is there; `None` when raft never ran on this store.
+    pub(crate) fn open(store: &Store) -> Result<Option<Self>, Fault> {
+        let Some(cut) = store.get(Family::Raft, CUT)? else { return Ok(None) };
+        let cut = Cut::decode(&cut)?;
+        let hard_state = decoded(store.get(Family::Raft, HARD_STATE)?, "the hard state")?.unwrap_or_default();
+        let conf_state = decoded(store.get(Family::Raft, CONF_STATE)?, "the configuration")?
+            .ok_or(Fault::BadStore { what: "the configuration" })?;
+        let last = match store.last(Family::Raft, &entry_key(0), &entry_key(u64::MAX))? {
+            Some((key, _)) => {
+                let index = key.get(1..9).and_then(|index| index.try_into().ok());
+                u64::from_be_bytes(index.ok_or(Fault::BadStore { what: "a key of an entry" })?)
+            }
+            None => cut.index,
+        };
+        Ok(Some(Self::with(store, hard_state, conf_state, cut, last)))
+    }
+
+    /// Founds raft on an empty store: these voters, terms after `term`, the first batch at `offset`.
+    pub(crate) fn found(store: &Store, voters: Vec<u64>, term: u64, offset: Offset) -> Result<Self, Fault> {
+        // Index 1 stands for what was before, so that a node without it is brought up by a snapshot.
+        let cut = Cut { index: 1, term, offset };
+        let conf_state = ConfState { voters, ..ConfState::default() };
+        let hard_state = HardState { term, vote: 0, commit: cut.index };
+        let mut changes = store.changes();
+        changes.put(Family::Raft, CUT, &cut.encode());
+        changes.put(Family::Raft, CONF_STATE, &conf_state.encode_to_vec());
+        changes.put(Family::Raft, HARD_STATE, &hard_state.encode_to_vec());
+        // Not synced: the first entry is, in the same write-ahead log, and nothing counts before it.
+        changes.commit()?;
+        Ok(Self::with(store, hard_state, conf_state, cut, cut.index))
+    }
+
+    fn with(store: &Store, hard_state: HardState, conf_state: ConfState, cut: Cut, last: u64) -> Self {
+        Self {
+            store: store.clone(),
+            hard_state,
+            conf_state,
+            cut,
+            last,
+            cache: VecDeque::new(),
+            cache_bytes: 0,
+            snapshot: None,
+            snapshot_wanted: std::cell::Cell::new(false),
+        }
+    }
+
+    pub(crate) fn cut(&self) -> Cut {
+        self.cut
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub(crate) fn conf_state(&self) -> &ConfState {
+        &self.conf_state
+    }
+
+    pub(crate) fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
+    /// Notes that entries up to `index` are known to be committed, so that raft does not ask for less.
+    pub(crate) fn committed_at_least(&mut self, index: u64) {
+        self.hard_state.commit = self.hard_state.commit.max(index);
+    }
+
+    /// Writes what a turn brings, in one write; synced when anything must not be lost.
+    pub(crate) fn persist(
+        &mut self,
+        entries: Vec<Entry>,
+        hard_state: Option<&HardState>,
+        sync: bool,
+    ) -> Result<(), Fault> {
+        if let Some(hard_state) = hard_state {
+            self.hard_state = hard_state.clone();
+        }
+        if entries.is_empty() && !sync {
+            // Only the commit index moved: it is found again from the entries, and goes with the next write.
+            return Ok(());
+        }
+        let store = self.store.clone();
+        let mut changes = store.changes();
+        changes.put(Family::Raft, HARD_STATE, &self.hard_state.encode_to_vec());
+        if let Some(first) = entries.first().map(|entry| entry.index)
+            && first <= self.last
+        {
+            // A new leader's entries replace ours from there on.
+            changes.delete_range(Family::Raft, &entry_key(first), &entry_key(self.last + 1));
+            self.forget_cached_from(first);
+        }
+        for entry in entries {
+            changes.put(Family::Raft, &entry_key(entry.index), &entry.encode_to_vec());
+            self.last = entry.index;
+            self.cache_bytes += entry.data.len();
+            self.cache.push_back(entry);
+        }
+        if sync { changes.commit_synced()? } else { changes.commit()? }
+        self.trim_cache();
+        Ok(())
+    }
+
+    fn forget_cached_from(&mut self, index: u64) {
+        while self.cache.back().is_some_and(|entry| entry.index >= index) {
+            let gone = self.cache.pop_back().expect("there is a last one");
+            self.cache_bytes -= gone.data.len();
+        }
+    }
+
+    fn trim_cache(&mut self) {
+        while self.cache.len() > CACHE_ENTRIES || (self.cache.len() > 1 && self.cache_bytes > CACHE_BYTES) {
+            let gone = self.cache.pop_front().expect("more than one");
+            self.cache_bytes -= gone.data.len();
+        }
+    }
+
+    /// Writes a changed configuration.
+    pub(crate) fn set_conf_state(&mut self, conf_state: ConfState) -> Result<(), Fault> {
+        self.conf_state = conf_state;
+        let mut changes = self.store.changes();
+        changes.put(Family::Raft, CONF_STATE, &self.conf_state.encode_to_vec());
+        Ok(changes.commit_synced()?)
+    }
+
+    /// Forgets entries up to `cut`, which the metadata log holds durably.
+    pub(crate) fn compact(&mut self, cut: Cut) -> Result<(), Fault> {
+        let mut changes = self.store.changes();
+        changes.put(Family::Raft, CUT, &cut.encode());
+        changes.delete_range(Family::Raft, &entry_key(self.cut.index + 1), &entry_key(cut.index + 1));
+        self.cut = cut;
+        while self.cache.front().is_some_and(|entry| entry.index <= cut.index) {
+            let gone = self.cache.pop_front().expect("there is a first one");
+            self.cache_bytes -= gone.data.len();
+        }
+        // Not synced: losing it keeps entries that are not needed.
+        Ok(changes.commit()?)
+    }
+
+    /// Starts over at a snapshot from the leader.
+    pub(crate) fn install(&mut self, cut: Cut, conf_state: ConfState, hard_state: &HardState) -> Result<(), Fault> {
+        let store = self.store.clone();
+        let mut changes: Changes<'_> = store.changes();
+        changes.delete_range(Family::Raft, &entry_key(0), &entry_key(u64::MAX));
+        changes.put(Family::Raft, CUT, &cut.encode());
+        changes.put(Family::Raft, CONF_STATE, &conf_state.encode_to_vec());
+        changes.put(Family::Raft, HARD_STATE, &hard_state.encode_to_vec());
+        changes.commit_synced()?;
+        (self.cut, self.last, self.conf_state, self.hard_state) = (cut, cut.index, conf_state, hard_state.clone());
+        self.cache.clear();
+        self.cache_bytes = 0;
+        Ok(())
+    }
+
+    /// Whether a follower needs a snapshot since it was last asked.
+    pub(crate) fn snapshot_wanted(&self) -> bool {
+        self.snapshot_wanted.take()
+    }
+
+    /// The snapshot that followers are sent.
+    pub(crate) fn offer_snapshot(&mut self, snapshot: Snapshot) {
+        self.snapshot = Some(snapshot);
+    }
+
+    /// Entries of `[low, high)` from wherever they are.
+    pub(crate) fn read(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, Fault> {
+        let mut entries = Vec::new();
+        let mut bytes = 0u64;
+        // The first is always given; raft would not get on without it.
+        let mut take = |entry: Entry| {
+            bytes += entry.encoded_len() as u64;
+            if !entries.is_empty() && bytes > max_bytes {
+                return ControlFlow::Break(());
+            }
+            entries.push(entry);
+            ControlFlow::Continue(())
+        };
+        if self.cache.front().is_some_and(|entry| entry.index <= low) {
+            let first = self.cache.front().map_or(0, |entry| entry.index);
+            let skip = usize::try_from(low - first).expect("within the cache");
+            let count = usize::try_from(high - low).expect("within the cache");
+            let _ = self.cache.iter().skip(skip).take(count).cloned().try_for_each(take);
+            return Ok(entries);
+        }
+        let mut damaged = false;
+        self.store.scan(Family::Raft, &entry_key(low), &entry_key(high), |_, value| match Entry::decode(value) {
+            Ok(entry) => take(entry),
+            Err(_) => {
+                damaged = true;
+                ControlFlow::Break(())
+            }
+        })?;
+        if damaged {
+            return Err(Fault::BadStore { what: "an entry" });
+        }
+        Ok(entries)
+    }
+}
+
+fn other(fault: Fault) -> raft::Error {
+    raft::Error::Store(StorageError::Other(Box::new(fault)))
+}
+
+impl Storage for RaftStore {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        if low <= self.cut.index {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        assert!(high <= self.last + 1, "raft asks for entries that were never written");
+        self.read(low, high, max_size.into().unwrap_or(u64::MAX)).map_err(other)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == self.cut.index {
+            return Ok(self.cut.term);
+        }
+        if index < self.cut.index {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        if index > self.last {
+            return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        let entries = self.read(index, index + 1, u64::MAX).map_err(other)?;
+        entries.first().map(|entry| entry.term).ok_or(raft::Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.cut.index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last)
+    }
+
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        match &self.snapshot {
+            Some(snapshot) if snapshot.get_metadata().index >= request_index.max(self.cut.index) => Ok(snapshot.clone()),
+            _ => {
+                self.snapshot_wanted.set(true);
+                Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
+        }
+    }
+}
