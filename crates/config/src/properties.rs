@@ -47,12 +47,14 @@ pub fn parse(text: &str) -> Result<Vec<Property>, BadEscape> {
 
 const BLANK: [char; 3] = [' ', '\t', '\u{c}'];
 
-/// Joins continued lines; drops blank ones and comments. A comment does not continue.
+/// Joins continued lines; drops blank ones and comments. A comment does not continue, and a continuation of nothing
+/// is a line like any other, unless the text ends there.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
-    for (number, natural) in natural_lines(text).enumerate() {
+    for (number, (natural, ends_text)) in natural_lines(text).enumerate() {
         let natural = natural.trim_start_matches(BLANK);
+        open = open.filter(|(_, joined)| !joined.is_empty());
         if open.is_none() && (natural.is_empty() || natural.starts_with(['#', '!'])) {
             continue;
         }
@@ -60,17 +62,24 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         let continues = backslashes % 2 == 1;
         let (_, joined) = open.get_or_insert_with(|| (number + 1, String::new()));
         joined.push_str(if continues { &natural[..natural.len() - 1] } else { natural });
-        if !continues {
+        if !continues || ends_text {
             lines.extend(open.take());
         }
     }
-    lines.extend(open.filter(|(_, text)| !text.is_empty()));
+    lines.extend(open.filter(|(_, joined)| !joined.is_empty()));
     lines
 }
 
-/// Lines end with `\n`, `\r` or `\r\n`.
-fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+/// Lines end with `\n`, `\r` or `\r\n`. Beside each: whether no more than one character of its end is left.
+fn natural_lines(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let Some(end) = text.find(['\n', '\r']) else { return Some((text, true)) };
+        let (line, end) = text.split_at(end);
+        rest = end.strip_prefix("\r\n").or_else(|| end.get(1..));
+        Some((line, end.len() == 1))
+    })
 }
 
 /// Key and value: the key ends at the first `=`, `:` or blank that is not escaped; blanks around that one
@@ -165,7 +174,10 @@ mod tests {
             ]
         );
         assert_eq!(pairs("a=1\\\n# not a comment"), [("a".into(), "1# not a comment".into())]);
-        assert_eq!(pairs("\\\n\\\n"), []);
+        let nothing = (String::new(), String::new());
+        assert_eq!(pairs("\\\n\\\n\n"), []);
+        assert_eq!(pairs("\\\n#x\na"), [("a".into(), String::new())]);
+        assert_eq!(pairs("\\"), [nothing], "as Java has it");
     }
 
     #[test]
