@@ -18,8 +18,6 @@ pub struct CoordinatorConfig {
     pub offsets_topic: OffsetsTopic,
     /// `offsets.commit.timeout.ms`: how long facts may take to become durable before the client is told to try again.
     pub commit_timeout: Duration,
-    /// `offsets.load.buffer.size`: how much of a partition is read at a time while loading, in bytes.
-    pub load_buffer_bytes: usize,
 }
 
 impl CoordinatorConfig {
@@ -31,7 +29,6 @@ impl CoordinatorConfig {
             groups: Arc::new(GroupsConfig::default()),
             offsets_topic: OffsetsTopic::default(),
             commit_timeout: Duration::from_secs(5),
-            load_buffer_bytes: 5 << 20,
         }
     }
 }

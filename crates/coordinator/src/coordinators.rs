@@ -171,10 +171,10 @@ impl Coordinators {
             shard.activate(Groups::new(config));
             return;
         }
-        let (buffer_bytes, alarm) = (self.config.load_buffer_bytes, self.alarm.clone());
+        let alarm = self.alarm.clone();
         self.world.runtime.spawn_blocking(move || {
             let log = shard.world.log.clone();
-            match load(&*log, shard.partition, config, buffer_bytes, || !shard.is_closed()) {
+            match load(&*log, shard.partition, config, || !shard.is_closed()) {
                 Ok(groups) => {
                     tracing::info!(partition = shard.partition, groups = groups.len(), "loaded groups and offsets");
                     shard.activate(groups);

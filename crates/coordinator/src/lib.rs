@@ -14,14 +14,16 @@ mod coordinators;
 mod load;
 mod log;
 mod offsets_topic;
+mod replicas;
 mod shard;
 mod timer;
 
 pub use config::CoordinatorConfig;
 pub use coordinators::{Coordinators, Listing};
-pub use log::{Durable, OffsetsLog};
+pub use log::{BatchIterator, Durable, OffsetsLog};
 pub use offsets_topic::{OFFSETS_TOPIC, OffsetsTopic};
 pub use ottla_groups as groups;
+pub use replicas::ReplicasLog;
 pub use shard::{Outcome, Pending};
 
 #[cfg(test)]

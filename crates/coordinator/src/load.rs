@@ -3,39 +3,32 @@
 use std::sync::Arc;
 
 use ottla_groups::{Groups, GroupsConfig, Record};
-use ottla_records::{Batch, batches};
+use ottla_records::Batch;
 use ottla_types::ErrorCode;
 
 use crate::OffsetsLog;
 
-/// All that the partition says. Blocks. `keep_on` is asked between reads: when it says no, leadership has gone.
+/// All that the partition says. Blocks. `keep_on` is asked between batches: when it says no, leadership has gone.
 pub(crate) fn load(
     log: &dyn OffsetsLog,
     partition: i32,
     config: Arc<GroupsConfig>,
-    buffer_bytes: usize,
     keep_on: impl Fn() -> bool,
 ) -> Result<Groups, ErrorCode> {
     let mut groups = Groups::new(config);
     let bounds = log.bounds(partition)?;
-    let mut next = bounds.start;
-    while next < bounds.end && keep_on() {
-        let before = next;
-        for batch in batches(log.read(partition, next, buffer_bytes)?) {
-            let batch = batch.map_err(|error| unreadable(partition, next, &error))?;
-            replay(&mut groups, &batch).map_err(|error| unreadable(partition, next, &error))?;
-            next = batch.header.next_offset();
-        }
-        if next == before {
+    for batch in log.batches(partition, bounds.start)? {
+        let batch = batch?;
+        if batch.header.base_offset >= bounds.end || !keep_on() {
             break;
         }
+        replay(&mut groups, &batch).map_err(|error| {
+            let offset = batch.header.base_offset;
+            tracing::error!(partition, offset, %error, "__consumer_offsets cannot be read back");
+            ErrorCode::KAFKA_STORAGE_ERROR
+        })?;
     }
     Ok(groups)
-}
-
-fn unreadable(partition: i32, offset: i64, error: &dyn std::fmt::Display) -> ErrorCode {
-    tracing::error!(partition, offset, %error, "__consumer_offsets cannot be read back");
-    ErrorCode::KAFKA_STORAGE_ERROR
 }
 
 fn replay(groups: &mut Groups, batch: &Batch) -> Result<(), ottla_records::BatchError> {

@@ -4,19 +4,24 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use ottla_records::Batch;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 
 /// Ends when an appended batch is durable (every in-sync replica has it), or when it is certain or likely that it will
 /// not be in time.
 pub type Durable = BoxFuture<'static, Result<(), ErrorCode>>;
 
+/// The batches of a partition, in the order of the log.
+pub type BatchIterator = Box<dyn Iterator<Item = Result<Batch, ErrorCode>> + Send>;
+
 /// The partitions of `__consumer_offsets` on this broker. Real over the replicas, in memory for tests.
 pub trait OffsetsLog: Send + Sync + 'static {
-    /// Appends one batch of facts to a partition led here since `epoch`. Returns when it is written, not yet durable.
+    /// Appends one batch of facts to a partition led here since `epoch`. Returns when it is written; what it returns is
+    /// to be waited for until it is durable, `None` when it is already.
     ///
     /// # Errors
     /// Kafka's code for why the log did not take it; then nothing was written.
-    fn append(&self, partition: i32, epoch: LeaderEpoch, batch: Bytes) -> Result<Durable, ErrorCode>;
+    fn append(&self, partition: i32, epoch: LeaderEpoch, batch: Bytes) -> Result<Option<Durable>, ErrorCode>;
 
     /// Log start and log end of a partition.
     ///
@@ -24,11 +29,11 @@ pub trait OffsetsLog: Send + Sync + 'static {
     /// When the partition is not here.
     fn bounds(&self, partition: i32) -> Result<Range<Offset>, ErrorCode>;
 
-    /// Whole batches from the one that holds `from`: about `max_bytes`, at least one if there is one. Blocks.
+    /// The batches of a partition from the one that holds `from`, as they are in the log. Blocks.
     ///
     /// # Errors
-    /// When the partition is not here or cannot be read.
-    fn read(&self, partition: i32, from: Offset, max_bytes: usize) -> Result<Bytes, ErrorCode>;
+    /// When the partition is not here; an item that is an error is the last one.
+    fn batches(&self, partition: i32, from: Offset) -> Result<BatchIterator, ErrorCode>;
 }
 
 /// What a client is told when the log did not take its facts, or not in time: go on trying, here or elsewhere.

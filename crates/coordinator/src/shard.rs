@@ -12,10 +12,7 @@ use ottla_types::{Clock, ErrorCode, LeaderEpoch, Millis};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{
-    Durable, OffsetsLog,
-    log::told_to_client,
-};
+use crate::{Durable, OffsetsLog, log::told_to_client};
 
 /// An answer, or why this broker cannot give one.
 pub type Outcome = Result<Answer, ErrorCode>;
@@ -189,11 +186,10 @@ impl Shard {
         decision: Decision<Record, Answer>,
         own: Option<Token>,
     ) -> Option<Answer> {
-        let mut decision = decision;
-        let mut durable = None;
+        let (mut decision, mut durable) = (decision, None);
         if !decision.records.is_empty() {
             match self.append(active, &decision.records) {
-                Ok(ticket) => durable = Some(ticket),
+                Ok(waits) => durable = waits,
                 Err(error) => decision = self.take_back(active, decision, error),
             }
         }
@@ -211,26 +207,26 @@ impl Shard {
     }
 
     /// Appends facts, a batch after the other, and applies those that were taken.
-    fn append(&self, active: &mut Active, records: &[Record]) -> Result<Durable, ErrorCode> {
+    fn append(&self, active: &mut Active, records: &[Record]) -> Result<Option<Durable>, ErrorCode> {
         let wall = self.world.clock.wall();
         let mut durables = Vec::new();
         let mut rest = records;
         while !rest.is_empty() {
             let (batch, taken) = encode(rest, wall)?;
-            durables.push(self.world.log.append(self.partition, self.epoch, batch)?);
+            durables.extend(self.world.log.append(self.partition, self.epoch, batch)?);
             let (accepted, later) = rest.split_at(taken);
             active.groups.accept(accepted);
             rest = later;
         }
-        if durables.len() == 1 {
-            return Ok(durables.remove(0));
+        if durables.len() <= 1 {
+            return Ok(durables.pop());
         }
-        Ok(Box::pin(async move {
+        Ok(Some(Box::pin(async move {
             for durable in durables {
                 durable.await?;
             }
             Ok(())
-        }))
+        })))
     }
 
     /// The log did not take the facts. What the core decides instead may have facts of its own, which are dropped if the
