@@ -115,8 +115,8 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigErrors> {
         Flat::new("environment"),
         Flat::new("arguments"),
     ];
-    let read = read_file(inputs.file, &mut sources[1]).and(read_arguments(inputs.overrides, &mut sources[3]));
-    read.map_err(|error| ConfigErrors(vec![error]))?;
+    read_file(inputs.file, &mut sources[1])?;
+    read_arguments(inputs.overrides, &mut sources[3])?;
     for (variable, text) in inputs.environment {
         if let Some(key) = environment::key_of(variable) {
             sources[2].set(key, text, Origin::Variable(variable.as_str().into()));
@@ -148,23 +148,24 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigErrors> {
     Ok(Loaded { settings: layers.fixed, broker, warnings })
 }
 
-fn read_file(file: Option<FileText<'_>>, into: &mut Flat) -> Result<(), ConfigError> {
+fn read_file(file: Option<FileText<'_>>, into: &mut Flat) -> Result<(), ConfigErrors> {
     let Some(file) = file else { return Ok(()) };
     let path: Arc<str> = file.path.into();
-    let properties = properties::parse(file.text)
-        .map_err(|bad| ConfigError::Escape { path: file.path.to_owned(), line: bad.line })?;
+    let properties = properties::parse(file.text).map_err(|bad| {
+        ConfigErrors(vec![ConfigError::Escape { path: file.path.to_owned(), line: bad.line }])
+    })?;
     for property in properties {
         into.set(property.key, property.value, Origin::File { path: Arc::clone(&path), line: property.line });
     }
     Ok(())
 }
 
-fn read_arguments(overrides: &[String], into: &mut Flat) -> Result<(), ConfigError> {
+fn read_arguments(overrides: &[String], into: &mut Flat) -> Result<(), ConfigErrors> {
     for argument in overrides {
         let (key, value) = argument
             .split_once('=')
             .filter(|(key, _)| !key.trim().is_empty())
-            .ok_or_else(|| ConfigError::Argument(argument.clone()))?;
+            .ok_or_else(|| ConfigErrors(vec![ConfigError::Argument(argument.clone())]))?;
         into.set(key.trim(), value.trim(), Origin::Argument);
     }
     Ok(())

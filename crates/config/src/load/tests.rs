@@ -44,7 +44,7 @@ fn without_anything_it_is_a_cluster_of_one() {
     assert_eq!(broker.offsets.topic_replication_factor, 1);
     assert_eq!(broker.listeners.inter_broker.as_deref(), Some("PLAINTEXT"));
     assert_eq!(broker.listeners.protocol("CONTROLLER"), Some(SecurityProtocol::Plaintext));
-    assert_eq!(loaded.warnings, [String::new(); 0]);
+    assert_eq!(loaded.warnings, Vec::<String>::new());
 }
 
 #[test]
