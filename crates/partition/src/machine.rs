@@ -191,6 +191,12 @@ impl Partition {
         partition
     }
 
+    /// The broker that hosts it.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// First offset that is there.
     #[must_use]
     pub fn log_start(&self) -> Offset {

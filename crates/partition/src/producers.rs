@@ -105,6 +105,18 @@ impl ProducerTable {
         self.producers.is_empty()
     }
 
+    /// Nothing at all is known: neither producers nor transactions.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.producers.is_empty() && self.transactions == Transactions::default()
+    }
+
+    /// Some transaction was aborted that readers may still meet.
+    #[must_use]
+    pub fn has_aborted(&self) -> bool {
+        !self.transactions.aborted.is_empty()
+    }
+
     /// What is known of one producer (DescribeProducers, KIP-664).
     #[must_use]
     pub fn get(&self, producer: ProducerId) -> Option<&ProducerState> {

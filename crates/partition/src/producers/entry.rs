@@ -180,6 +180,7 @@ impl ProducerState {
     fn take_epoch(&mut self, epoch: ProducerEpoch) {
         if self.epoch != epoch {
             self.epoch = epoch;
+            self.batches = Default::default();
             self.held = 0;
         }
     }

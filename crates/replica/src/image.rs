@@ -1,0 +1,250 @@
+//! Follows the metadata image: replicas come, go, take and lose the lead, get other settings.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ottla_metadata::{Image, Partition as Assigned, Topic, TopicsDelta};
+use ottla_partition::{Event, LeaderEpochs, LeaderTerm, Partition, Rules};
+use ottla_types::{LeaderEpoch, TopicId, TopicPartition};
+
+use crate::{
+    HostedTopic, Replica, ReplicaManager, TopicSettings,
+    load::Found,
+    manager::{Hosting, Registry},
+    replica::Dir,
+};
+
+/// This broker took or lost the lead of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// Its topic's id.
+    pub topic_id: TopicId,
+    /// The epoch in which this broker leads; `None` when it does not (any more).
+    pub leads: Option<LeaderEpoch>,
+}
+
+/// Is told of every change of [`Leadership`], in order, on the thread that applies the image. Must not block.
+pub type LeadershipListener = Box<dyn Fn(&Leadership) + Send + Sync>;
+
+impl ReplicaManager {
+    /// Calls `listener` at every change from now on, and at once for every partition led already.
+    pub fn on_leadership_change(&self, listener: LeadershipListener) {
+        // Under the lock that changes are made under: none is missed or told twice.
+        let _hosting = self.hosting.lock();
+        self.each(|replica| {
+            let view = replica.view();
+            if view.is_leader {
+                listener(&leadership(replica, Some(view.leader_epoch)));
+            }
+        });
+        self.listeners.write().push(listener);
+    }
+
+    /// Makes the replicas what `image` says. Costs what changed.
+    pub fn apply_image(&self, image: &Arc<Image>) {
+        let mut hosting = self.hosting.lock();
+        let before = std::mem::replace(&mut hosting.image, Arc::clone(image));
+        let delta = TopicsDelta::between(&before, image);
+        let mut registry = Registry::clone(&self.registry.load());
+        let mut changes = Vec::new();
+        for topic in &delta.deleted {
+            self.drop_topic(&mut registry, topic, &mut changes);
+        }
+        let mut counts = self.replica_counts(&registry);
+        let changed = delta.changed.iter().map(|(_, after)| after);
+        for topic in delta.created.iter().chain(changed) {
+            self.host_topic(&mut hosting, &mut registry, topic, &mut counts, &mut changes);
+        }
+        if !delta.is_empty() {
+            self.registry.store(Arc::new(registry));
+        }
+        if !Arc::ptr_eq(&before.configs, &image.configs) {
+            self.apply_settings(&before, image);
+        }
+        if std::mem::take(&mut hosting.first) {
+            self.drop_strays(&mut hosting);
+        }
+        for change in &changes {
+            self.listeners.read().iter().for_each(|listener| listener(change));
+        }
+    }
+
+    fn replica_counts(&self, registry: &Registry) -> Vec<usize> {
+        let mut counts = vec![0; self.dirs.len()];
+        if counts.len() > 1 {
+            for replica in registry.by_id.values().flat_map(|topic| topic.replicas()) {
+                counts[replica.dir.number] += 1;
+            }
+        }
+        counts
+    }
+
+    fn drop_topic(&self, registry: &mut Registry, topic: &Topic, changes: &mut Vec<Leadership>) {
+        let Some(hosted) = registry.by_id.remove(&topic.id) else { return };
+        if registry.by_name.get(&hosted.name).is_some_and(|named| named.id == topic.id) {
+            registry.by_name.remove(&hosted.name);
+        }
+        for replica in hosted.replicas() {
+            self.remove(replica, changes);
+        }
+    }
+
+    fn remove(&self, replica: &Arc<Replica>, changes: &mut Vec<Leadership>) {
+        if replica.view().is_leader {
+            changes.push(leadership(replica, None));
+        }
+        if let Some(log) = self.retire(replica)
+            && let Err(fault) = replica.dir.dir.remove_log(log)
+        {
+            replica.dir.fail(&fault);
+        }
+    }
+
+    fn host_topic(
+        &self,
+        hosting: &mut Hosting,
+        registry: &mut Registry,
+        topic: &Arc<Topic>,
+        counts: &mut [usize],
+        changes: &mut Vec<Leadership>,
+    ) {
+        let known = registry.by_id.get(&topic.id).cloned();
+        let settings = Arc::new(self.options.defaults.with(hosting.image.topic_config(&topic.name)));
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for (number, assigned) in topic.iter() {
+            let held = known.as_ref().and_then(|topic| topic.partition(number)).cloned();
+            let replica = match (assigned.is_replica(self.options.node), held) {
+                (true, Some(replica)) => Some(replica),
+                (true, None) => self.create(hosting, topic, number, &settings, counts),
+                (false, Some(replica)) => {
+                    self.remove(&replica, changes);
+                    None
+                }
+                (false, None) => None,
+            };
+            if let Some(replica) = &replica {
+                self.assign(replica, assigned, changes);
+            }
+            partitions.push(replica);
+        }
+        if partitions.iter().all(Option::is_none) {
+            registry.by_id.remove(&topic.id);
+            return;
+        }
+        let hosted = Arc::new(HostedTopic { name: Arc::clone(&topic.name), id: topic.id, partitions });
+        registry.by_name.insert(Arc::clone(&topic.name), Arc::clone(&hosted));
+        registry.by_id.insert(topic.id, hosted);
+    }
+
+    fn create(
+        &self,
+        hosting: &mut Hosting,
+        topic: &Topic,
+        number: i32,
+        settings: &Arc<TopicSettings>,
+        counts: &mut [usize],
+    ) -> Option<Arc<Replica>> {
+        let name = TopicPartition { topic: Arc::clone(&topic.name), partition: number };
+        let (dir, found) = match hosting.unclaimed.remove(&name) {
+            Some((dir, found)) if found.log.topic_id() == topic.id => (dir, Some(found)),
+            Some((dir, other)) => {
+                // Of a topic of the same name that was deleted while this broker was down.
+                remove_stray(&dir, other);
+                (self.emptiest_dir(counts)?, None)
+            }
+            None => (self.emptiest_dir(counts)?, None),
+        };
+        let config = settings.log_config(number);
+        let Found { log, producers } = match found {
+            Some(mut found) => {
+                found.log.update_config(config);
+                found
+            }
+            None => match dir.dir.create_log(&name, topic.id, config) {
+                Ok(log) => Found { log, producers: Default::default() },
+                Err(fault) => {
+                    dir.fail(&fault);
+                    return None;
+                }
+            },
+        };
+        let partition = Partition::new(
+            self.options.node,
+            self.rules(settings),
+            (log.log_start(), log.log_end()),
+            log.checkpointed_high_watermark().unwrap_or(log.log_start()),
+            LeaderEpochs::new(log.epochs()),
+            producers,
+        );
+        Some(Replica::new(topic.id, dir, log, partition, Arc::clone(settings)))
+    }
+
+    fn rules(&self, settings: &TopicSettings) -> Rules {
+        Rules {
+            min_insync_replicas: settings.min_insync_replicas,
+            replica_lag_time_max_ms: self.options.replica_lag_time_max_ms,
+        }
+    }
+
+    fn assign(&self, replica: &Arc<Replica>, assigned: &Assigned, changes: &mut Vec<Leadership>) {
+        let before = replica.view();
+        let leads = assigned.leader == self.options.node;
+        let event = if leads {
+            Event::Lead(LeaderTerm {
+                leader_epoch: assigned.leader_epoch,
+                partition_epoch: assigned.partition_epoch,
+                replicas: assigned.replicas.clone(),
+                isr: assigned.isr.clone(),
+            })
+        } else {
+            Event::Follow { leader: assigned.leader, leader_epoch: assigned.leader_epoch }
+        };
+        replica.on(&*self.clock, event);
+        if leads && assigned.replicas.len() > 1 {
+            let mut followed = self.with_followers.lock();
+            followed.retain(|held| held.strong_count() > 0 && !std::ptr::eq(held.as_ptr(), Arc::as_ptr(replica)));
+            followed.push(Arc::downgrade(replica));
+        }
+        let now_leads = leads.then_some(assigned.leader_epoch);
+        if now_leads != before.is_leader.then_some(before.leader_epoch) {
+            changes.push(leadership(replica, now_leads));
+        }
+    }
+
+    fn apply_settings(&self, before: &Image, image: &Image) {
+        let registry = self.registry.load_full();
+        for topic in registry.by_id.values() {
+            let values = image.topic_config(&topic.name);
+            if Arc::ptr_eq(before.topic_config(&topic.name), values) {
+                continue;
+            }
+            let settings = Arc::new(self.options.defaults.with(values));
+            for replica in topic.replicas() {
+                replica.settings.store(Arc::clone(&settings));
+                let config = settings.log_config(replica.name.partition);
+                replica.with(|owned| owned.log.as_mut().map(|log| log.update_config(config)));
+                replica.on(&*self.clock, Event::RulesChanged(self.rules(&settings)));
+            }
+        }
+    }
+
+    /// Logs that the cluster no longer knows: their topics were deleted, or moved away, while this broker was down.
+    fn drop_strays(&self, hosting: &mut Hosting) {
+        let strays: HashMap<_, _> = std::mem::take(&mut hosting.unclaimed);
+        for (name, (dir, found)) in strays {
+            tracing::warn!("Removing {name}, which the cluster does not place on this broker (any more)");
+            remove_stray(&dir, found);
+        }
+    }
+}
+
+fn remove_stray(dir: &Arc<Dir>, found: Found) {
+    if let Err(fault) = dir.dir.remove_log(found.log) {
+        dir.fail(&fault);
+    }
+}
+
+fn leadership(replica: &Replica, leads: Option<LeaderEpoch>) -> Leadership {
+    Leadership { partition: replica.name.clone(), topic_id: replica.topic_id, leads }
+}

@@ -1,0 +1,104 @@
+//! Loading the logs of a dir, with the producers that their batches tell of.
+
+use std::sync::Arc;
+
+use ottla_partition::{BatchFacts, ProducerTable};
+use ottla_records::{Batch, BatchHeader};
+use ottla_storage::{Loader, Log, LogConfig, LogReader, PartitionLoader};
+use ottla_types::{Millis, Offset, TopicId, TopicPartition};
+use parking_lot::Mutex;
+
+use crate::append::transaction_end;
+
+/// A log that was found, before the metadata image has said whether it belongs here.
+pub(crate) struct Found {
+    pub(crate) log: Log,
+    pub(crate) producers: ProducerTable,
+}
+
+/// Collects what a dir holds. Used by several threads at a time.
+pub(crate) struct Finder {
+    config: Arc<LogConfig>,
+    now: Millis,
+    found: Arc<Mutex<Vec<Found>>>,
+}
+
+impl Finder {
+    pub(crate) fn new(config: Arc<LogConfig>, now: Millis) -> Self {
+        Self { config, now, found: Arc::default() }
+    }
+
+    pub(crate) fn into_found(self) -> Vec<Found> {
+        std::mem::take(&mut *self.found.lock())
+    }
+}
+
+impl Loader for Finder {
+    fn begin(&self, _: &TopicPartition, _: TopicId) -> Box<dyn PartitionLoader> {
+        Box::new(OneLog {
+            config: Arc::clone(&self.config),
+            now: self.now,
+            producers: ProducerTable::default(),
+            found: Arc::clone(&self.found),
+        })
+    }
+}
+
+struct OneLog {
+    config: Arc<LogConfig>,
+    now: Millis,
+    producers: ProducerTable,
+    found: Arc<Mutex<Vec<Found>>>,
+}
+
+impl PartitionLoader for OneLog {
+    fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config)
+    }
+
+    fn restore(&mut self, _: Offset, snapshot: &[u8]) -> bool {
+        if snapshot.is_empty() {
+            return true;
+        }
+        match ProducerTable::from_snapshot(snapshot) {
+            Ok(producers) => {
+                self.producers = producers;
+                true
+            }
+            Err(error) => {
+                tracing::warn!("{error}: the log is read from its start instead");
+                false
+            }
+        }
+    }
+
+    fn batch(&mut self, header: &BatchHeader, control: Option<&Batch>) {
+        learn(&mut self.producers, header, control, self.now);
+    }
+
+    fn done(self: Box<Self>, log: Log) {
+        self.found.lock().push(Found { log, producers: self.producers });
+    }
+}
+
+/// A batch that is in the log. It was appended at its newest timestamp, as far as can be told, but not after `now`.
+fn learn(producers: &mut ProducerTable, header: &BatchHeader, control: Option<&Batch>, now: Millis) {
+    let facts = BatchFacts::from(header);
+    let appended = facts.max_timestamp.min(now);
+    if facts.control {
+        if let Some(end) = control.and_then(transaction_end) {
+            producers.record_end(&facts, end, appended);
+        }
+    } else {
+        producers.record(&facts, appended);
+    }
+}
+
+/// The producers that a whole log tells of. For a log that was cut, which is rare.
+pub(crate) fn replay(reader: &Arc<LogReader>) -> ProducerTable {
+    let mut producers = ProducerTable::default();
+    for batch in reader.batches_from(reader.log_start()).map_while(Result::ok) {
+        learn(&mut producers, &batch.header, Some(&batch), Millis(i64::MAX));
+    }
+    producers
+}

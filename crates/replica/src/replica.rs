@@ -1,0 +1,326 @@
+//! One hosted partition.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use ottla_partition::{Effects, EpochEnd, Event, IsrProposal, Partition, ProducerState, Role};
+use ottla_records::Batch;
+use ottla_storage::{Fault, Log, LogDir, LogReader, ReadError};
+use ottla_types::{
+    Clock, ErrorCode, LeaderEpoch, Millis, NodeId, Offset, ProducerId, TopicId, TopicPartition,
+    TopicPartitionId,
+};
+use parking_lot::Mutex;
+
+use crate::{AckFsync, TopicSettings, poll::Waiters, sync::Syncer, ticket::Pending};
+
+/// What readers may know of a partition, consistent in itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// First offset that is there.
+    pub log_start: Offset,
+    /// What read_committed consumers may read below.
+    pub last_stable_offset: Offset,
+    /// What consumers may read below.
+    pub high_watermark: Offset,
+    /// Offset of the next record: what followers may read below.
+    pub log_end: Offset,
+    /// Who leads; -1 when nobody does.
+    pub leader: NodeId,
+    /// Counts leaders; -1 before the first.
+    pub leader_epoch: LeaderEpoch,
+    /// First offset of the newest epoch in the log; 0 when there is none.
+    pub epoch_start: Offset,
+    /// This broker leads.
+    pub is_leader: bool,
+    /// There are aborted transactions in the log.
+    pub has_aborted: bool,
+}
+
+/// A log dir with the thread that syncs it.
+pub(crate) struct Dir {
+    pub(crate) number: usize,
+    pub(crate) dir: LogDir,
+    pub(crate) syncer: Syncer,
+    pub(crate) offline: Arc<AtomicBool>,
+    pub(crate) acks_all_fsync: AckFsync,
+}
+
+impl Dir {
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// The disk refused: nothing more is written here, and what cannot be known is not acknowledged.
+    pub(crate) fn fail(&self, fault: &Fault) {
+        report(&self.offline, fault);
+    }
+}
+
+pub(crate) fn report(offline: &AtomicBool, fault: &Fault) {
+    if !offline.swap(true, Ordering::AcqRel) {
+        tracing::error!("Log dir goes offline: {fault}");
+    }
+}
+
+/// What the lock guards.
+pub(crate) struct Owned {
+    pub(crate) partition: Partition,
+    /// Gone when the partition was removed from this broker.
+    pub(crate) log: Option<Log>,
+    /// Acknowledgements that wait for the high watermark to reach an offset, in order.
+    pub(crate) waiting: VecDeque<(Offset, Arc<Pending>)>,
+    /// Bytes appended that the high watermark has not passed.
+    pub(crate) unseen_bytes: usize,
+    /// Records appended since the last flush that `flush.messages` or `flush.ms` asked for.
+    pub(crate) unflushed: i64,
+}
+
+/// One partition on this broker.
+pub struct Replica {
+    pub(crate) name: TopicPartition,
+    pub(crate) topic_id: TopicId,
+    pub(crate) dir: Arc<Dir>,
+    pub(crate) reader: Arc<LogReader>,
+    pub(crate) settings: ArcSwap<TopicSettings>,
+    pub(crate) waiters: Waiters,
+    /// The high watermark moved since Kafka's checkpoint files were written.
+    pub(crate) moved: AtomicBool,
+    /// In the upkeep's list of logs to be flushed.
+    pub(crate) flush_planned: AtomicBool,
+    owned: Mutex<Owned>,
+    view: Mutex<View>,
+}
+
+impl Replica {
+    pub(crate) fn new(
+        topic_id: TopicId,
+        dir: Arc<Dir>,
+        log: Log,
+        partition: Partition,
+        settings: Arc<TopicSettings>,
+    ) -> Arc<Self> {
+        let view = view_of(&partition);
+        Arc::new(Self {
+            name: log.partition().clone(),
+            topic_id,
+            dir,
+            reader: log.reader(),
+            settings: ArcSwap::new(settings),
+            waiters: Waiters::default(),
+            moved: AtomicBool::new(false),
+            flush_planned: AtomicBool::new(false),
+            owned: Mutex::new(Owned {
+                partition,
+                log: Some(log),
+                waiting: VecDeque::new(),
+                unseen_bytes: 0,
+                unflushed: 0,
+            }),
+            view: Mutex::new(view),
+        })
+    }
+
+    /// Topic name and partition number.
+    #[must_use]
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// Topic id and partition number.
+    #[must_use]
+    pub fn id(&self) -> TopicPartitionId {
+        TopicPartitionId { topic: self.topic_id, partition: self.name.partition }
+    }
+
+    /// Offsets and leader as last published.
+    #[must_use]
+    pub fn view(&self) -> View {
+        *self.view.lock()
+    }
+
+    /// The topic's settings.
+    #[must_use]
+    pub fn settings(&self) -> Arc<TopicSettings> {
+        self.settings.load_full()
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.reader.size()
+    }
+
+    /// Whole batches from the one that holds `from` up to the high watermark, for coordinators that load. Memory is
+    /// bounded by the largest batch and the reader's chunk.
+    pub fn batches(&self, from: Offset) -> impl Iterator<Item = Result<Batch, ReadError>> + use<> {
+        let end = self.view().high_watermark;
+        let within = move |batch: &Result<Batch, ReadError>| {
+            batch.as_ref().map_or(true, |batch| batch.header.base_offset < end)
+        };
+        self.reader.batches_from(from).take_while(within)
+    }
+
+    /// Whether `broker` holds another replica of this partition, and this broker leads it.
+    #[must_use]
+    pub fn is_followed_by(&self, broker: NodeId) -> bool {
+        self.owned.lock().partition.remotes().iter().any(|remote| remote.broker == broker)
+    }
+
+    /// OffsetForLeaderEpoch: the largest epoch not after `epoch`, and where it ends.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> EpochEnd {
+        let owned = self.owned.lock();
+        owned.partition.epochs().end_of(epoch, owned.partition.log_end())
+    }
+
+    /// What is known of the idempotent producers (DescribeProducers).
+    #[must_use]
+    pub fn producers(&self) -> Vec<(ProducerId, ProducerState)> {
+        self.owned.lock().partition.producers().iter().map(|(id, state)| (id, state.clone())).collect()
+    }
+
+    /// Kafka's check of the leader epoch a client believes in (KIP-320); a negative one (none) always passes but for
+    /// one below -1 where the caller wants that.
+    ///
+    /// # Errors
+    /// `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`.
+    pub fn check_epoch(view: &View, current: LeaderEpoch) -> Result<(), ErrorCode> {
+        if current < 0 || current == view.leader_epoch {
+            Ok(())
+        } else if current < view.leader_epoch {
+            Err(ErrorCode::FENCED_LEADER_EPOCH)
+        } else {
+            Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
+        }
+    }
+
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Owned) -> T) -> T {
+        f(&mut self.owned.lock())
+    }
+
+    /// Lets the machine take an event and performs what comes out.
+    pub(crate) fn on(&self, clock: &dyn Clock, event: Event) -> Option<IsrProposal> {
+        let mut owned = self.owned.lock();
+        let mut effects = Effects::default();
+        owned.partition.on(clock.ticks(), event, &mut effects);
+        self.perform(&mut owned, &mut effects);
+        let woken = self.publish(&mut owned, &effects);
+        drop(owned);
+        self.wake(woken, effects.resigned);
+        effects.propose_isr
+    }
+
+    pub(crate) fn on_deadline(&self, now: Millis) -> Option<IsrProposal> {
+        let mut owned = self.owned.lock();
+        if owned.partition.deadline().is_none_or(|at| at > now) {
+            return None;
+        }
+        let mut effects = Effects::default();
+        owned.partition.on_deadline(now, &mut effects);
+        let woken = self.publish(&mut owned, &effects);
+        drop(owned);
+        self.wake(woken, false);
+        effects.propose_isr
+    }
+
+    fn perform(&self, owned: &mut Owned, effects: &mut Effects) {
+        let Some(log) = &mut owned.log else { return };
+        if let Some(end) = effects.truncate_to {
+            match log.truncate_to(end) {
+                Ok(()) => {
+                    let producers = Box::new(crate::load::replay(&self.reader));
+                    owned.partition.on(Millis(0), Event::Truncated { end, producers }, effects);
+                }
+                Err(fault) => self.dir.fail(&fault),
+            }
+        }
+        if let Some((epoch, start)) = effects.assign_epoch {
+            log.assign_epoch(epoch, start);
+        }
+        if let Some(to) = effects.advance_log_start {
+            match log.advance_log_start(to) {
+                Ok(()) => owned.partition.on(Millis(0), Event::LogStartMoved { to }, effects),
+                Err(fault) => self.dir.fail(&fault),
+            }
+        }
+    }
+
+    /// Makes what changed visible and finishes acknowledgements that waited for it. Returns the bytes that became
+    /// readable; call [`wake`](Self::wake) with them once the lock is released.
+    pub(crate) fn publish(&self, owned: &mut Owned, effects: &Effects) -> Option<usize> {
+        if !effects.moved {
+            return None;
+        }
+        let view = view_of(&owned.partition);
+        let before = std::mem::replace(&mut *self.view.lock(), view);
+        if view.high_watermark != before.high_watermark {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+        if effects.resigned {
+            for (_, pending) in owned.waiting.drain(..) {
+                pending.fail(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
+        }
+        self.acknowledge(owned, view.high_watermark);
+        let readable = owned.unseen_bytes;
+        if view.high_watermark >= view.log_end {
+            owned.unseen_bytes = 0;
+        }
+        (view.high_watermark > before.high_watermark || view.log_end > before.log_end).then_some(readable)
+    }
+
+    pub(crate) fn wake(&self, readable: Option<usize>, everybody: bool) {
+        if everybody {
+            self.waiters.wake_all();
+        } else if let Some(bytes) = readable {
+            self.waiters.notify(bytes);
+        }
+    }
+
+    fn acknowledge(&self, owned: &mut Owned, high_watermark: Offset) {
+        while let Some((end, _)) = owned.waiting.front()
+            && *end <= high_watermark
+        {
+            let (end, pending) = owned.waiting.pop_front().expect("there is a first");
+            if !owned.partition.has_min_isr() {
+                pending.fail(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+            } else if owned.partition.is_alone() && self.dir.acks_all_fsync == AckFsync::Alone {
+                // Everybody else left the in-sync set meanwhile.
+                self.dir.syncer.sync(Arc::clone(&self.reader), end, pending);
+            } else {
+                pending.step();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("name", &self.name).field("view", &self.view()).finish_non_exhaustive()
+    }
+}
+
+fn view_of(partition: &Partition) -> View {
+    let (leader, leader_epoch, is_leader) = match partition.role() {
+        Role::Leader(epoch) => (partition.node(), epoch, true),
+        Role::Follower { leader, leader_epoch } => (leader, leader_epoch, false),
+    };
+    View {
+        log_start: partition.log_start(),
+        last_stable_offset: partition.last_stable_offset(),
+        high_watermark: partition.high_watermark(),
+        log_end: partition.log_end(),
+        leader,
+        leader_epoch,
+        epoch_start: partition.epochs().latest().map_or(0, |(_, start)| start),
+        is_leader,
+        has_aborted: partition.producers().has_aborted(),
+    }
+}

@@ -1,0 +1,236 @@
+//! What is done from time to time, for all partitions by one thread: checkpoints, `flush.ms`, producer expiry, lag.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{Arc, Weak, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use ottla_types::Millis;
+use parking_lot::{Condvar, Mutex};
+
+use crate::{Replica, ReplicaManager};
+
+/// The longest sleep: what is not planned for a time (lag of replicas) is looked at so often.
+const TICK_MS: i64 = 1_000;
+
+struct Planned {
+    at: Millis,
+    replica: Weak<Replica>,
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+impl Eq for Planned {}
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+#[derive(Default)]
+struct Plan {
+    flushes: BinaryHeap<Reverse<Planned>>,
+    next_checkpoint: Millis,
+    next_high_watermarks: Millis,
+    next_expiry: Millis,
+    stopped: bool,
+}
+
+/// The plan, and the thread that works on it.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    plan: Mutex<Plan>,
+    changed: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Upkeep {
+    /// Flushes `replica` at `at`, unless that is planned already.
+    pub(crate) fn plan_flush(&self, replica: &Arc<Replica>, at: Millis) {
+        if replica.flush_planned.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut plan = self.plan.lock();
+        let sooner = plan.flushes.peek().is_none_or(|Reverse(first)| at < first.at);
+        plan.flushes.push(Reverse(Planned { at, replica: Arc::downgrade(replica) }));
+        drop(plan);
+        if sooner {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Starts the thread; it holds the manager weakly.
+    pub(crate) fn start(manager: &Arc<ReplicaManager>) -> std::io::Result<()> {
+        let now = manager.clock.ticks();
+        {
+            let mut plan = manager.upkeep.plan.lock();
+            plan.next_checkpoint = now.plus(manager.options.checkpoint_ms);
+            plan.next_high_watermarks = now.plus(manager.options.high_watermark_checkpoint_ms);
+            plan.next_expiry = now.plus(manager.options.producer_id_expiration_check_ms);
+        }
+        let weak = Arc::downgrade(manager);
+        let thread = std::thread::Builder::new().name("replica-upkeep".into()).spawn(move || {
+            while let Some(manager) = weak.upgrade() {
+                let wait = manager.upkeep(manager.clock.ticks());
+                let upkeep = Arc::clone(&manager.upkeep);
+                drop(manager);
+                let mut plan = upkeep.plan.lock();
+                if plan.stopped {
+                    return;
+                }
+                upkeep.changed.wait_for(&mut plan, wait);
+                if plan.stopped {
+                    return;
+                }
+            }
+        })?;
+        *manager.upkeep.thread.lock() = Some(thread);
+        Ok(())
+    }
+
+    pub(crate) fn stop(&self) {
+        self.plan.lock().stopped = true;
+        self.changed.notify_one();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+
+    /// Takes what is due: (logs to flush, checkpoint, high watermarks, expiry).
+    fn due(&self, now: Millis, options: &crate::ReplicaOptions) -> (Vec<Arc<Replica>>, bool, bool, bool) {
+        let mut plan = self.plan.lock();
+        let mut flushes = Vec::new();
+        while plan.flushes.peek().is_some_and(|Reverse(first)| first.at <= now) {
+            let Reverse(first) = plan.flushes.pop().expect("peeked");
+            flushes.extend(first.replica.upgrade());
+        }
+        let due = |at: &mut Millis, every: i64| {
+            let due = *at <= now;
+            if due {
+                *at = now.plus(every.max(1));
+            }
+            due
+        };
+        let plan = &mut *plan;
+        (
+            flushes,
+            due(&mut plan.next_checkpoint, options.checkpoint_ms),
+            due(&mut plan.next_high_watermarks, options.high_watermark_checkpoint_ms),
+            due(&mut plan.next_expiry, options.producer_id_expiration_check_ms),
+        )
+    }
+
+    fn wait(&self, now: Millis) -> Duration {
+        let plan = self.plan.lock();
+        let flush = plan.flushes.peek().map_or(TICK_MS, |Reverse(first)| first.at.since(now));
+        Duration::from_millis(flush.clamp(1, TICK_MS).unsigned_abs())
+    }
+}
+
+impl ReplicaManager {
+    /// Does what is due at `now` (monotonic) and says how long nothing will be. The manager's own thread calls this;
+    /// public for those that hold time in their hands.
+    pub fn upkeep(&self, now: Millis) -> Duration {
+        let (flushes, checkpoint, high_watermarks, expiry) = self.upkeep.due(now, &self.options);
+        for replica in flushes {
+            flush(&replica);
+        }
+        if expiry {
+            let wall = self.clock.wall();
+            self.each(|replica| {
+                replica.with(|owned| {
+                    owned.partition.producers_mut().expire(wall, self.options.producer_id_expiration_ms);
+                });
+            });
+        }
+        self.check_lag(now);
+        if checkpoint {
+            self.checkpoint();
+        } else if high_watermarks {
+            self.checkpoint_high_watermarks();
+        }
+        self.upkeep.wait(now)
+    }
+
+    /// Writes indexes, producers, recovery points and Kafka's checkpoint files for every log that changed.
+    pub fn checkpoint(&self) {
+        for dir in self.dirs.iter().filter(|dir| !dir.is_offline()) {
+            for reader in dir.dir.dirty() {
+                if let Some(replica) = self.by_name(reader.partition()) {
+                    snapshot(&replica);
+                }
+            }
+            if let Err(fault) = dir.dir.checkpoint() {
+                dir.fail(&fault);
+            }
+        }
+        self.checkpoint_high_watermarks();
+    }
+
+    fn checkpoint_high_watermarks(&self) {
+        let mut any = false;
+        self.each(|replica| {
+            if replica.moved.swap(false, Ordering::Relaxed) {
+                any = true;
+                let high_watermark = replica.view().high_watermark;
+                replica.with(|owned| {
+                    if let Some(log) = &owned.log {
+                        log.set_high_watermark(high_watermark);
+                    }
+                });
+            }
+        });
+        if !any {
+            return;
+        }
+        for dir in self.dirs.iter().filter(|dir| !dir.is_offline()) {
+            if let Err(fault) = dir.dir.write_kafka_checkpoints() {
+                dir.fail(&fault);
+            }
+        }
+    }
+
+    fn check_lag(&self, now: Millis) {
+        // Only leaders with other replicas have a deadline; a broker that is alone has none to visit.
+        let with_followers = self.with_followers.lock().clone();
+        for replica in with_followers.iter().filter_map(Weak::upgrade) {
+            if let Some(proposal) = replica.on_deadline(now) {
+                self.propose(replica.id(), proposal);
+            }
+        }
+    }
+}
+
+pub(crate) fn snapshot(replica: &Replica) {
+    replica.with(|owned| {
+        let producers = owned.partition.producers();
+        let bytes = if producers.is_blank() { bytes::Bytes::new() } else { producers.snapshot() };
+        let end = owned.partition.log_end();
+        if let Some(log) = &mut owned.log {
+            log.set_producer_snapshot(end, bytes);
+        }
+    });
+}
+
+fn flush(replica: &Replica) {
+    // Cleared first: an append from here on plans the next one.
+    replica.flush_planned.store(false, Ordering::Release);
+    replica.with(|owned| owned.unflushed = 0);
+    if let Err(fault) = replica.reader.sync_up_to(replica.reader.log_end()) {
+        replica.dir.fail(&fault);
+    }
+}
