@@ -153,3 +153,43 @@ impl Iterator for Batches {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+
+    #[test]
+    fn several_in_a_row() {
+        let (a, b) = (raw(&[record(0)]).build(), raw(&[record(0), record(1)]).codec(Codec::Lz4).build());
+        let both = concat(&[&a, &b]);
+        let found: Result<Vec<_>, _> = batches(both.clone()).collect();
+        let found = found.expect("two batches");
+        assert_eq!(found.iter().map(|batch| &batch.bytes).collect::<Vec<_>>(), [&a, &b]);
+        for cut in a.len() + 1..both.len() {
+            let torn = both.slice(..cut);
+            let results: Vec<_> = batches(torn.clone()).collect();
+            assert!(results.len() == 2 && results[1].is_err(), "cut at {cut}");
+            let mut lenient = batches_lenient(torn);
+            assert!(lenient.by_ref().all(|result| result.is_ok()));
+            assert_eq!(lenient.position(), a.len());
+        }
+        let wrong = concat(&[&a, &raw(&[record(0)]).magic(1)]);
+        let results: Vec<_> = batches_lenient(wrong).collect();
+        assert_eq!(results.len(), 2);
+        assert_eq!(results[1], Err(BatchError::Magic(1)));
+    }
+
+    #[test]
+    fn stamping_shares_the_payload_and_keeps_the_checksum() {
+        let bytes = raw(&[record(0)]).build();
+        let batch = Batch::parse(&bytes, 0).expect("a batch");
+        let stamped = batch.stamp(1 << 40, 9);
+        assert_eq!(stamped.rest.as_ptr(), bytes[61..].as_ptr());
+        assert_eq!(stamped.size_in_bytes(), bytes.len());
+        let written = stamped.to_batch();
+        assert_eq!(written.verify_crc(), Ok(()));
+        assert_eq!(written.header.partition_leader_epoch, 9);
+        assert_eq!(batch.stamped().to_bytes(), bytes);
+    }
+}

@@ -33,10 +33,11 @@ pub enum Peek {
 pub fn peek(bytes: &[u8]) -> Peek {
     let Some(prefix) = bytes.first_chunk::<LOG_OVERHEAD>() else { return Peek::Partial };
     let size = i32::from_be_bytes([prefix[8], prefix[9], prefix[10], prefix[11]]);
-    let Some(whole) = usize::try_from(size).ok().filter(|_| size >= MIN_SIZE).map(|size| size + LOG_OVERHEAD)
-    else {
+    // Kafka counts an entry's bytes in 32 bits.
+    if !(MIN_SIZE..=i32::MAX - LOG_OVERHEAD as i32).contains(&size) {
         return Peek::BadSize(size);
-    };
+    }
+    let whole = size as usize + LOG_OVERHEAD;
     let Some(&magic) = bytes.get(MAGIC_AT) else { return Peek::Partial };
     let magic = magic as i8;
     if !(0..=2).contains(&magic) {
@@ -48,4 +49,28 @@ pub fn peek(bytes: &[u8]) -> Peek {
     // Attributes: one byte behind the magic, or the low byte of two behind the checksum.
     let attributes = bytes[if magic == 2 { 22 } else { 17 }];
     Peek::Whole { magic, size: whole, codec: attributes & 0x07 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+
+    #[test]
+    fn tells_formats_apart_and_measures_them() {
+        // Offset, size 14, checksum, magic 0, attributes gzip, no key, no value.
+        let mut message = [0u8; 26];
+        (message[11], message[17]) = (14, 1);
+        assert_eq!(peek(&message), Peek::Whole { magic: 0, size: 26, codec: 1 });
+        assert_eq!(peek(&message[..25]), Peek::Partial);
+        message[16] = 1;
+        assert_eq!(peek(&message), Peek::Whole { magic: 1, size: 26, codec: 1 });
+        let batch = raw(&[record(0)]).codec(crate::Codec::Zstd).build();
+        assert_eq!(peek(&batch), Peek::Whole { magic: 2, size: batch.len(), codec: 4 });
+        message[11] = 13;
+        assert_eq!(peek(&message), Peek::BadSize(13));
+        (message[11], message[16]) = (14, 3);
+        assert_eq!(peek(&message[..17]), Peek::BadMagic(3));
+        assert_eq!(peek(&message[..16]), Peek::Partial);
+    }
 }

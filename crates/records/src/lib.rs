@@ -22,6 +22,8 @@ mod records;
 mod skip;
 mod source;
 mod stamp;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod validate;
 mod varint;

@@ -75,7 +75,7 @@ pub(crate) struct Fields<'a> {
 }
 
 /// Reads the body of a record (what follows its length field): all of `body`, checked to its end.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(body: &[u8]) -> Result<Fields<'_>, RecordFault> {
     let attributes = *body.first().ok_or(RecordFault::PastEnd)?;
     let mut at = 1;

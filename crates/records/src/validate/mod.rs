@@ -173,10 +173,10 @@ pub fn check_produce(records: &Bytes, rules: &ProduceRules<'_>) -> Result<Valida
 fn in_place(mut batch: Batch, source: Codec, rules: &ProduceRules<'_>) -> Result<Validated, Refusal> {
     let latest = records::check(&batch, source, rules)?;
     let (kind, max_timestamp) = written_timestamp(latest.timestamp, rules);
-    let payload_len = batch.payload().len();
-    let header = &mut batch.header;
+    let mut header = batch.header;
     if header.timestamp_type() != kind || header.max_timestamp != max_timestamp {
-        stamp::set_timestamps(header, kind, max_timestamp, payload_len);
+        stamp::set_timestamps(&mut header, kind, max_timestamp, batch.payload());
+        batch.header = header;
     }
     Ok(validated(batch, latest, rules, false))
 }

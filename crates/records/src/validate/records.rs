@@ -7,9 +7,8 @@ use super::{
 use crate::{
     batch::Batch,
     compression::Codec,
-    error::BatchError,
     header::{NO_TIMESTAMP, TimestampType},
-    records::{Entries, Entry},
+    records::Entries,
 };
 
 /// The largest timestamp of a batch, and the first record that has it.
@@ -88,11 +87,13 @@ impl<'r> Checker<'r> {
 pub(super) fn check(batch: &Batch, source: Codec, rules: &ProduceRules<'_>) -> Result<Latest, Refusal> {
     let mut checker = Checker::new(batch, rules);
     let mut misplaced = None;
-    let walked = walk(batch, rules, |index, entry| {
-        if entry.offset_delta != index && misplaced.is_none() {
-            misplaced = Some((index, entry.offset_delta));
-        }
-        checker.record(index, entry.timestamp, entry.has_key);
+    let walked = Entries::new(batch, rules.max_uncompressed_bytes).and_then(|entries| {
+        entries.for_each(|index, entry| {
+            if entry.offset_delta != index && misplaced.is_none() {
+                misplaced = Some((index, entry.offset_delta));
+            }
+            checker.record(index, entry.timestamp, entry.has_key);
+        })
     });
     walked.map_err(|error| Refusal::of_batch(&error))?;
     checker.errors.into_result()?;
@@ -100,16 +101,6 @@ pub(super) fn check(batch: &Batch, source: Codec, rules: &ProduceRules<'_>) -> R
         Some((index, delta)) if source != Codec::None => Err(misplaced_record(index, delta)),
         _ => Ok(checker.latest),
     }
-}
-
-fn walk(batch: &Batch, rules: &ProduceRules<'_>, mut each: impl FnMut(i32, Entry)) -> Result<(), BatchError> {
-    let mut entries = Entries::new(batch, rules.max_uncompressed_bytes)?;
-    let mut index = 0;
-    while let Some(entry) = entries.try_next()? {
-        each(index, entry);
-        index += 1;
-    }
-    Ok(())
 }
 
 fn misplaced_record(index: i32, delta: i32) -> Refusal {
