@@ -106,7 +106,7 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed:
         for broker in _brokers:
-            report.sections.append((f"broker {broker.directory}", broker.tail(60)))
+            report.sections.append((f"broker {broker.directory}", broker.complaints()))
     return report
 
 

@@ -102,10 +102,11 @@ class Broker:
 
     def spawn(self) -> subprocess.Popen:
         """Starts the process and returns at once."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("KAFKA_")} | {
-            "KAFKA_HEAP_OPTS": "-Xmx512m",
-            "KAFKA_LOG4J": str(settings.ROOT / "kafka/server-log4j2.properties"),
-        } if self.target == "kafka" else {k: v for k, v in os.environ.items() if not k.startswith("KAFKA_")}
+        # The broker must see the properties alone: KAFKA_* of the caller's environment are properties too.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("KAFKA_")}
+        if self.target == "kafka":
+            environment["KAFKA_HEAP_OPTS"] = "-Xmx512m"
+            environment["KAFKA_LOG4J"] = str(settings.ROOT / "kafka/server-log4j2.properties")
         with self.log_file.open("ab") as out:
             self.process = subprocess.Popen(
                 self.command(), stdout=out, stderr=subprocess.STDOUT, cwd=self.directory, env=environment
@@ -150,6 +151,12 @@ class Broker:
     def tail(self, lines: int = 40) -> str:
         """The last lines it printed."""
         return "\n".join(self.log.splitlines()[-lines:])
+
+    def complaints(self, lines: int = 8) -> str:
+        """The last warnings and errors it printed, then the very last lines."""
+        printed = self.log.splitlines()
+        loud = [line for line in printed if any(word in line for word in (" WARN ", " ERROR ", " FATAL ", "panicked"))]
+        return "\n".join(line[:400] for line in [*loud[-lines:], "...", *printed[-3:]])
 
     def segments(self, topic: str, partition: int = 0) -> list[Path]:
         """The segment files of a partition, oldest first."""

@@ -3,7 +3,7 @@
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from . import settings
 from .waiting import until
@@ -23,7 +23,17 @@ def create_topic(bootstrap: str, name: str, partitions: int = 1, config: dict[st
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {})
     client.create_topics([new], request_timeout=settings.PATIENCE)[name].result(settings.PATIENCE)
     until(f"leaders of {name}", lambda: has_leaders(client, name, partitions))
+    until(f"the partitions of {name}", lambda: serves(client, name, partitions))
     return name
+
+
+def serves(client: AdminClient, name: str, partitions: int) -> bool:
+    """Whether every partition answers: Kafka names a leader a moment before the leader knows of it."""
+    asked = {TopicPartition(name, p): OffsetSpec.latest() for p in range(partitions)}
+    try:
+        return all(f.result(settings.PATIENCE) is not None for f in client.list_offsets(asked).values())
+    except KafkaException:
+        return False
 
 
 def has_leaders(client: AdminClient, name: str, partitions: int) -> bool:

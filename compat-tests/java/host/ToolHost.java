@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 
 /**
  * Runs main classes one after the other in one JVM, each with a standard input, output and error of its own.
@@ -22,15 +23,16 @@ import java.util.List;
  */
 public final class ToolHost {
 
-    /** Thrown where a tool wants to end the process. */
+    /** Thrown where a tool wants to end the process. Tools that catch everything exit again: the first status counts. */
     static final class Ended extends Error {
         private static final long serialVersionUID = 1;
-        final int status;
 
         Ended(int status) {
-            this.status = status;
+            ENDED.compareAndSet(null, status);
         }
     }
+
+    private static final AtomicReference<Integer> ENDED = new AtomicReference<>();
 
     /** An output whose destination changes from run to run: libraries keep the System.out they saw first. */
     private static final class Redirected extends OutputStream {
@@ -82,6 +84,7 @@ public final class ToolHost {
         OUT.fresh();
         ERR.fresh();
         HOOKS.clear();
+        ENDED.set(null);
         System.setIn(in);
         int status = 0;
         try {
@@ -104,9 +107,8 @@ public final class ToolHost {
     }
 
     private static int statusOf(Throwable thrown) {
-        for (Throwable t = thrown; t != null; t = t.getCause())
-            if (t instanceof Ended ended)
-                return ended.status;
+        if (ENDED.get() != null)
+            return ENDED.get();
         thrown.printStackTrace();
         return 1;
     }
