@@ -164,7 +164,7 @@ impl Turn<'_, '_> {
         &mut self,
         request: &UnregisterBrokerRequest,
     ) -> UnregisterBrokerResponse {
-        let mut response = UnregisterBrokerResponse::default();
+        let mut response = UnregisterBrokerResponse::default().with_error_message(None);
         let Some(broker) = self.image().broker(request.broker_id.0).cloned() else {
             response.error_code = ErrorCode::BROKER_ID_NOT_REGISTERED.0;
             response.error_message =

@@ -42,6 +42,7 @@ impl Turn<'_, '_> {
                 alter(self.state, resource, &layers)
             };
             let mut result = AlterConfigsResourceResponse::default()
+                .with_error_message(None)
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone());
             match altered {

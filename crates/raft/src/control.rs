@@ -4,8 +4,8 @@ use bytes::Bytes;
 use ottla_protocol::{
     StrBytes,
     persisted::control::{
-        ControlType, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord,
-        encode_value, leader_change_message, voters_record,
+        ControlType, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord, SnapshotHeaderRecord,
+        VotersRecord, encode_value, leader_change_message, voters_record,
     },
 };
 use ottla_records::BatchBuilder;
@@ -16,7 +16,13 @@ use crate::Voter;
 /// `kraft.version` 1: voters are in the log.
 const KRAFT_VERSION: i16 = 1;
 
-fn append<T: ottla_protocol::Encodable>(batch: &mut BatchBuilder, at: Millis, kind: ControlType, version: i16, record: &T) {
+fn append<T: ottla_protocol::Encodable>(
+    batch: &mut BatchBuilder,
+    at: Millis,
+    kind: ControlType,
+    version: i16,
+    record: &T,
+) {
     let value = encode_value(version, record).expect("the version has every field that is set");
     batch.append(at.0, Some(&kind.key()), Some(&value), &[]);
 }
@@ -74,7 +80,8 @@ fn endpoint(at: &crate::VoterEndpoint) -> voters_record::Endpoint {
 
 /// The batch a snapshot begins with. `last` is when the last record in it was appended.
 pub(crate) fn snapshot_header(voters: &[Voter], last: Millis, at: Millis) -> Bytes {
-    let header = SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: last.0, ..Default::default() };
+    let header =
+        SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: last.0, ..Default::default() };
     let mut batch = BatchBuilder::new(0).leader_epoch(0).control(true);
     append(&mut batch, at, ControlType::SnapshotHeader, 0, &header);
     append_quorum(&mut batch, voters, at);

@@ -357,13 +357,17 @@ impl<M: Machine> Driver<M> {
         let term = self.raw.raft.term;
         let leads = self.raw.raft.state == StateRole::Leader;
         if self.machine.in_office() && (!leads || self.opened != term) {
-            tracing::info!("[RaftManager id={}] Resigned as leader of the metadata quorum", self.options.node_id);
+            tracing::info!(
+                "[RaftManager id={}] Resigned as leader of the metadata quorum",
+                self.options.node_id
+            );
             self.machine.leave_office();
             self.refuse_waiting(SubmitError::Lost);
         }
         if leads && self.opened != term {
             let first = self.log.end() == 0;
-            let batch = control::election(self.options.node_id, &self.options.voters, first, self.clock.wall());
+            let batch =
+                control::election(self.options.node_id, &self.options.voters, first, self.clock.wall());
             if self.raw.propose(Vec::new(), batch.into()).is_ok() {
                 self.opened = term;
             }

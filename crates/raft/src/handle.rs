@@ -68,7 +68,10 @@ impl<M: Machine> Handle<M> {
     ///
     /// The answer comes when the facts it rests on are committed and the state they give has been published. The
     /// command is carried out whether or not the future is polled.
-    pub fn submit(&self, command: M::Command) -> impl Future<Output = Result<M::Answer, SubmitError>> + Send + use<M>
+    pub fn submit(
+        &self,
+        command: M::Command,
+    ) -> impl Future<Output = Result<M::Answer, SubmitError>> + Send + use<M>
     where
         M::Answer: Send,
     {

@@ -18,6 +18,7 @@ mod log;
 mod logger;
 mod quorum_state;
 mod recover;
+mod segment_log;
 mod store;
 
 pub use checkpoint::SnapshotId;
@@ -27,4 +28,5 @@ pub use fault::Fault;
 pub use handle::{Handle, Status, SubmitError};
 pub use log::{FactLog, MemoryLog};
 pub use raft::eraftpb::Message;
+pub use segment_log::SegmentLog;
 pub use store::RaftStore;

@@ -29,7 +29,9 @@ pub(crate) fn write(dir: &Path, leader: NodeId, epoch: LeaderEpoch) -> Result<()
         "{{\"leaderId\":{leader},\"leaderEpoch\":{epoch},\"votedId\":-1,\
          \"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}}"
     );
-    fs::write(&part, text).and_then(|()| fs::rename(&part, &path)).map_err(|source| Fault::File { path, source })
+    fs::write(&part, text)
+        .and_then(|()| fs::rename(&part, &path))
+        .map_err(|source| Fault::File { path, source })
 }
 
 #[cfg(test)]

@@ -171,7 +171,11 @@ impl RaftStore {
             self.cache_bytes += entry.data.len();
             self.cache.push_back(entry);
         }
-        if sync { changes.commit_synced()? } else { changes.commit()? }
+        if sync {
+            changes.commit_synced()?
+        } else {
+            changes.commit()?
+        }
         self.trim_cache();
         Ok(())
     }
@@ -213,7 +217,12 @@ impl RaftStore {
     }
 
     /// Starts over at a snapshot from the leader.
-    pub(crate) fn install(&mut self, cut: Cut, conf_state: ConfState, hard_state: &HardState) -> Result<(), Fault> {
+    pub(crate) fn install(
+        &mut self,
+        cut: Cut,
+        conf_state: ConfState,
+        hard_state: &HardState,
+    ) -> Result<(), Fault> {
         let store = self.store.clone();
         let mut changes: Changes<'_> = store.changes();
         changes.delete_range(Family::Raft, &entry_key(0), &entry_key(u64::MAX));
@@ -221,7 +230,8 @@ impl RaftStore {
         changes.put(Family::Raft, CONF_STATE, &conf_state.encode_to_vec());
         changes.put(Family::Raft, HARD_STATE, &hard_state.encode_to_vec());
         changes.commit_synced()?;
-        (self.cut, self.last, self.conf_state, self.hard_state) = (cut, cut.index, conf_state, hard_state.clone());
+        (self.cut, self.last, self.conf_state, self.hard_state) =
+            (cut, cut.index, conf_state, hard_state.clone());
         self.cache.clear();
         self.cache_bytes = 0;
         Ok(())
@@ -258,11 +268,13 @@ impl RaftStore {
             return Ok(entries);
         }
         let mut damaged = false;
-        self.store.scan(Family::Raft, &entry_key(low), &entry_key(high), |_, value| match Entry::decode(value) {
-            Ok(entry) => take(entry),
-            Err(_) => {
-                damaged = true;
-                ControlFlow::Break(())
+        self.store.scan(Family::Raft, &entry_key(low), &entry_key(high), |_, value| {
+            match Entry::decode(value) {
+                Ok(entry) => take(entry),
+                Err(_) => {
+                    damaged = true;
+                    ControlFlow::Break(())
+                }
             }
         })?;
         if damaged {
@@ -319,7 +331,9 @@ impl Storage for RaftStore {
 
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         match &self.snapshot {
-            Some(snapshot) if snapshot.get_metadata().index >= request_index.max(self.cut.index) => Ok(snapshot.clone()),
+            Some(snapshot) if snapshot.get_metadata().index >= request_index.max(self.cut.index) => {
+                Ok(snapshot.clone())
+            }
             _ => {
                 self.snapshot_wanted.set(true);
                 Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))

@@ -103,6 +103,7 @@ impl Turn<'_, '_> {
             facts.push(self.state.fact(record));
         }
         let result = CreatableTopicResult::default()
+            .with_error_message(None)
             .with_name(topic.name.clone())
             .with_topic_id(id.0)
             .with_num_partitions(i32::try_from(count).expect("bounded per request"))
@@ -255,6 +256,7 @@ fn described(overrides: &Overrides, layers: &Layers) -> Vec<CreatableTopicConfig
 
 fn refused(name: &str, error: ApiError) -> CreatableTopicResult {
     CreatableTopicResult::default()
+        .with_error_message(None)
         .with_name(ottla_protocol::messages::TopicName(text(name)))
         .with_error_code(error.code.0)
         .with_error_message(error.message.as_deref().map(text))

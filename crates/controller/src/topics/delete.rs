@@ -81,7 +81,7 @@ impl Turn<'_, '_> {
             return failed(name, topic.id, invalid(message));
         }
         self.add(RemoveTopicRecord { topic_id: topic.id.0, ..Default::default() });
-        DeletableTopicResult::default().with_name(name).with_topic_id(topic.id.0)
+        DeletableTopicResult::default().with_error_message(None).with_name(name).with_topic_id(topic.id.0)
     }
 }
 
@@ -97,6 +97,7 @@ fn named(state: &DeleteTopicState) -> Result<Named, ApiError> {
 
 fn failed(name: Option<TopicName>, id: TopicId, error: ApiError) -> DeletableTopicResult {
     DeletableTopicResult::default()
+        .with_error_message(None)
         .with_name(name)
         .with_topic_id(id.0)
         .with_error_code(error.code.0)

@@ -42,7 +42,8 @@ impl Turn<'_, '_> {
             } else {
                 self.grow(topic)
             };
-            let mut result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
+            let mut result =
+                CreatePartitionsTopicResult::default().with_error_message(None).with_name(topic.name.clone());
             match grown {
                 Ok(facts) if !request.validate_only => self.facts.extend(facts),
                 Ok(_) => {}
