@@ -1,1 +1,74 @@
-fn main() {}
+//! The `ottla` binary: arguments, environment, runtime. What it does with them is in the library.
+
+use std::{process::ExitCode, sync::Arc};
+
+use ottla_broker::{Server, cli, logging, storage_tool};
+use ottla_types::{Clock, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, warn};
+
+fn main() -> ExitCode {
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    match cli::parse(std::env::args_os()) {
+        Ok(cli::Cli::Serve(args)) => serve(&args, &environment),
+        Ok(cli::Cli::Storage(command)) => storage_tool::run(&command, &environment),
+        Ok(cli::Cli::Help(text)) => print(text),
+        Ok(cli::Cli::Version) => print(concat!("ottla ", env!("CARGO_PKG_VERSION"))),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(cli::CliError::EXIT_CODE)
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    println!("{text}");
+    ExitCode::SUCCESS
+}
+
+fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
+    let loaded = match cli::load_config(args.file.as_deref(), environment, &args.overrides) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if args.check_config {
+        return print(&cli::check_config(&loaded));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    if let Err(problem) = logging::start(environment, clock.clone()) {
+        eprintln!("{problem}");
+        return ExitCode::FAILURE;
+    }
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    let run = || -> anyhow::Result<()> {
+        if args.formats_on_the_way() {
+            storage_tool::format_on_the_way(&loaded, environment)?;
+        }
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.enable_all().thread_name("ottla-worker");
+        runtime.build()?.block_on(async {
+            let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            let stop = async move {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = int.recv() => {}
+                }
+            };
+            Server::start(&loaded, clock).await?.serve(stop).await
+        })
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!("Exiting Kafka due to fatal exception: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

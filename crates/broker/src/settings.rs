@@ -1,0 +1,83 @@
+//! From the typed configuration to what each part is told.
+
+use std::{sync::Arc, time::Duration};
+
+use ottla_config::{AcksAllFsync, BrokerConfig, Compression, TimestampType, TopicConfig};
+use ottla_coordinator::{CoordinatorConfig, OffsetsTopic};
+use ottla_groups::GroupsConfig;
+use ottla_records::{Codec, validate::TargetCompression};
+use ottla_replica::{AckFsync, ReplicaOptions, TopicSettings};
+use ottla_storage::LogConfig;
+
+pub(crate) fn replica_options(config: &BrokerConfig) -> ReplicaOptions {
+    ReplicaOptions {
+        defaults: topic_settings(&config.topic_defaults),
+        acks_all_fsync: match config.dirs.acks_all_fsync {
+            AcksAllFsync::Alone => AckFsync::Alone,
+            AcksAllFsync::Always => AckFsync::Always,
+            AcksAllFsync::Never => AckFsync::Never,
+        },
+        producer_id_expiration_ms: config.producer_id_expiration_ms.into(),
+        producer_id_expiration_check_ms: config.producer_id_expiration_check_interval_ms.into(),
+        replica_lag_time_max_ms: config.replica_lag_time_max_ms,
+        ..ReplicaOptions::new(config.node_id)
+    }
+}
+
+fn topic_settings(topic: &TopicConfig) -> TopicSettings {
+    let log = LogConfig {
+        segment_bytes: topic.segment_bytes.unsigned_abs(),
+        segment_ms: topic.segment_ms,
+        segment_jitter_ms: 0,
+        segment_index_bytes: topic.segment_index_bytes.unsigned_abs(),
+        index_interval_bytes: topic.index_interval_bytes.unsigned_abs(),
+        preallocate: topic.preallocate,
+    };
+    TopicSettings {
+        log: Arc::new(log),
+        segment_jitter_ms: topic.segment_jitter_ms,
+        max_message_bytes: topic.max_message_bytes.unsigned_abs() as usize,
+        compacted: topic.cleanup_compact,
+        timestamp_type: match topic.message_timestamp_type {
+            TimestampType::CreateTime => ottla_records::TimestampType::CreateTime,
+            TimestampType::LogAppendTime => ottla_records::TimestampType::LogAppendTime,
+        },
+        timestamp_before_max_ms: topic.message_timestamp_before_max_ms,
+        timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
+        compression: match topic.compression {
+            Compression::Producer => TargetCompression::Producer,
+            Compression::Uncompressed => TargetCompression::Codec(Codec::None, None),
+            Compression::Snappy => TargetCompression::Codec(Codec::Snappy, None),
+            Compression::Gzip(level) => TargetCompression::Codec(Codec::Gzip, Some(level)),
+            Compression::Lz4(level) => TargetCompression::Codec(Codec::Lz4, Some(level)),
+            Compression::Zstd(level) => TargetCompression::Codec(Codec::Zstd, Some(level)),
+        },
+        min_insync_replicas: topic.min_insync_replicas.unsigned_abs() as usize,
+        flush_messages: topic.flush_messages,
+        flush_ms: topic.flush_ms,
+    }
+}
+
+pub(crate) fn coordinator(config: &BrokerConfig) -> CoordinatorConfig {
+    let (groups, offsets) = (&config.groups, &config.offsets);
+    let groups = GroupsConfig {
+        min_session_timeout_ms: groups.min_session_timeout_ms,
+        max_session_timeout_ms: groups.max_session_timeout_ms,
+        initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
+        max_size: groups.max_size.unsigned_abs() as usize,
+        offset_metadata_max_bytes: offsets.metadata_max_bytes.unsigned_abs() as usize,
+        offsets_retention_ms: i64::from(offsets.retention_minutes) * 60_000,
+        offsets_retention_check_interval_ms: offsets.retention_check_interval_ms,
+        ..GroupsConfig::default()
+    };
+    CoordinatorConfig {
+        groups: Arc::new(groups),
+        offsets_topic: OffsetsTopic {
+            partitions: offsets.topic_num_partitions,
+            replication_factor: i16::try_from(offsets.topic_replication_factor).unwrap_or(i16::MAX),
+            segment_bytes: offsets.topic_segment_bytes,
+        },
+        commit_timeout: Duration::from_millis(offsets.commit_timeout_ms.unsigned_abs().into()),
+        ..CoordinatorConfig::new(config.node_id)
+    }
+}

@@ -1,0 +1,244 @@
+//! Metadata (3), versions 0–13.
+//!
+//! Brokers by the address they have on the listener that was asked, and topics. A topic that does not exist is created
+//! when the request and `auto.create.topics.enable` allow it; the answer waits until it can be used, so that no client
+//! sees the gap (Kafka answers UNKNOWN_TOPIC_OR_PARTITION at once and lets the client ask again).
+//!
+//! Versions: 0 takes an empty list for all topics, later ones null; 4 adds `allow_auto_topic_creation`; 7 leader epochs
+//! (KIP-320); 8 authorized operations (KIP-430), those of the cluster up to 10; 10 topic ids (KIP-516); 12 lookup by id;
+//! 13 an error for the whole answer.
+
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use ottla_metadata::{Image, ImageCell, Partition, Topic};
+use ottla_protocol::{
+    StrBytes,
+    messages::{
+        BrokerId, MetadataRequest, MetadataResponse, TopicName,
+        metadata_request::MetadataRequestTopic,
+        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+    },
+};
+use ottla_types::{ErrorCode, NO_LEADER, NodeId, TopicId};
+
+use super::operations;
+use crate::{Controllers, Handler, Reply, RequestContext};
+
+/// How long an answer waits for topics it had created. Longer than any healthy creation, shorter than any client's
+/// request timeout.
+const CREATION_WAIT: Duration = Duration::from_secs(5);
+const NAME_MAX: usize = 249;
+
+pub(crate) struct Metadata {
+    image: Arc<ImageCell>,
+    controllers: Arc<Controllers>,
+    cluster_id: StrBytes,
+    /// `auto.create.topics.enable`.
+    auto_create: bool,
+}
+
+impl Metadata {
+    pub(crate) fn new(
+        image: Arc<ImageCell>,
+        controllers: Arc<Controllers>,
+        cluster_id: &str,
+        auto_create: bool,
+    ) -> Self {
+        Self { image, controllers, cluster_id: StrBytes::from_string(cluster_id.to_owned()), auto_create }
+    }
+}
+
+impl Handler for Metadata {
+    type Request = MetadataRequest;
+    type Response = MetadataResponse;
+    const VERSIONS: RangeInclusive<i16> = 0..=13;
+
+    fn handle(&self, ctx: &RequestContext, request: MetadataRequest) -> Reply<MetadataResponse> {
+        let request = Asked::from(request, ctx.api_version);
+        let image = self.image.get();
+        let missing = if self.auto_create && request.may_create { request.missing(&image) } else { Vec::new() };
+        if missing.is_empty() {
+            return Reply::Now(request.answer(&image, ctx, &self.cluster_id, &HashMap::new()));
+        }
+        let (cell, controllers) = (self.image.clone(), self.controllers.clone());
+        let (ctx, cluster_id) = (ctx.clone(), self.cluster_id.clone());
+        Reply::later(async move {
+            let refused = controllers.auto_create(missing, CREATION_WAIT).await;
+            request.answer(&cell.get(), &ctx, &cluster_id, &refused)
+        })
+    }
+}
+
+/// A request, its versions' ways of saying things made one.
+struct Asked {
+    /// `None` for all topics.
+    topics: Option<Vec<MetadataRequestTopic>>,
+    may_create: bool,
+    topic_operations: bool,
+    cluster_operations: bool,
+}
+
+impl Asked {
+    fn from(request: MetadataRequest, version: i16) -> Self {
+        let all = if empty_means_all(version) {
+            request.topics.as_ref().is_none_or(Vec::is_empty)
+        } else {
+            request.topics.is_none()
+        };
+        Self {
+            topics: if all { None } else { request.topics },
+            may_create: request.allow_auto_topic_creation || always_creates(version),
+            topic_operations: request.include_topic_authorized_operations,
+            cluster_operations: request.include_cluster_authorized_operations,
+        }
+    }
+
+    /// Names that can be created and are not there.
+    fn missing(&self, image: &Image) -> Vec<Arc<str>> {
+        let names = self.topics.iter().flatten().filter(|topic| topic.topic_id.is_nil());
+        let names = names.filter_map(|topic| topic.name.as_ref()).map(|name| name.as_str());
+        let missing = names.filter(|name| check_name(name).is_ok() && image.topic(name).is_none());
+        let mut missing: Vec<Arc<str>> = missing.map(Arc::from).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
+
+    fn answer(
+        &self,
+        image: &Image,
+        ctx: &RequestContext,
+        cluster_id: &StrBytes,
+        refused: &HashMap<Arc<str>, ErrorCode>,
+    ) -> MetadataResponse {
+        let topics = match &self.topics {
+            None => image.topics.iter().map(|topic| self.describe(image, ctx, topic)).collect(),
+            Some(asked) => asked.iter().map(|asked| self.find(image, ctx, asked, refused)).collect(),
+        };
+        let brokers = image.alive_brokers().filter_map(|broker| {
+            let endpoint = broker.listener(&ctx.listener)?;
+            Some(
+                MetadataResponseBroker::default()
+                    .with_node_id(BrokerId(broker.id))
+                    .with_host(StrBytes::from_string(endpoint.host.to_string()))
+                    .with_port(endpoint.port.into())
+                    .with_rack(broker.rack.as_ref().map(|rack| StrBytes::from_string(rack.to_string()))),
+            )
+        });
+        let operations = if self.cluster_operations { operations::CLUSTER } else { operations::OMITTED };
+        MetadataResponse::default()
+            .with_brokers(brokers.collect())
+            .with_cluster_id(Some(cluster_id.clone()))
+            .with_controller_id(BrokerId(any_broker(image, ctx)))
+            .with_topics(topics)
+            .with_cluster_authorized_operations(operations)
+    }
+
+    fn find(
+        &self,
+        image: &Image,
+        ctx: &RequestContext,
+        asked: &MetadataRequestTopic,
+        refused: &HashMap<Arc<str>, ErrorCode>,
+    ) -> MetadataResponseTopic {
+        let unknown = MetadataResponseTopic::default().with_name(asked.name.clone()).with_topic_id(asked.topic_id);
+        if !asked.topic_id.is_nil() {
+            return match image.topic_by_id(TopicId(asked.topic_id)) {
+                Some(topic) => self.describe(image, ctx, topic),
+                None => unknown.with_name(None).with_error_code(ErrorCode::UNKNOWN_TOPIC_ID.0),
+            };
+        }
+        let name = asked.name.as_ref().map_or("", |name| name.as_str());
+        if let Some(topic) = image.topic(name) {
+            return self.describe(image, ctx, topic);
+        }
+        let code = match check_name(name) {
+            Err(code) => code,
+            Ok(()) => refused.get(name).copied().unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        };
+        unknown.with_error_code(code.0).with_is_internal(is_internal(name))
+    }
+
+    fn describe(&self, image: &Image, ctx: &RequestContext, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = topic.iter().map(|(index, partition)| describe_partition(image, ctx, index, partition));
+        let operations = if self.topic_operations { operations::TOPIC } else { operations::OMITTED };
+        MetadataResponseTopic::default()
+            .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
+            .with_topic_id(topic.id.0)
+            .with_is_internal(is_internal(&topic.name))
+            .with_partitions(partitions.collect())
+            .with_topic_authorized_operations(operations)
+    }
+}
+
+fn describe_partition(
+    image: &Image,
+    ctx: &RequestContext,
+    index: i32,
+    partition: &Partition,
+) -> MetadataResponsePartition {
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|id| BrokerId(*id)).collect::<Vec<_>>();
+    let (leader, code) = leader(image, ctx, partition);
+    MetadataResponsePartition::default()
+        .with_error_code(code.0)
+        .with_partition_index(index)
+        .with_leader_id(BrokerId(leader))
+        .with_leader_epoch(partition.leader_epoch)
+        .with_replica_nodes(ids(&partition.replicas))
+        .with_isr_nodes(ids(&partition.isr))
+        .with_offline_replicas(ids(&offline(image, partition)))
+}
+
+/// The leader as the caller may reach it, or why not.
+pub(crate) fn leader(image: &Image, ctx: &RequestContext, partition: &Partition) -> (NodeId, ErrorCode) {
+    let Some(broker) = image.broker(partition.leader).filter(|broker| !broker.fenced) else {
+        return (NO_LEADER, ErrorCode::LEADER_NOT_AVAILABLE);
+    };
+    if broker.listener(&ctx.listener).is_some() {
+        return (broker.id, ErrorCode::NONE);
+    }
+    let says_listener = ctx.api_key != ottla_protocol::api::METADATA || knows_listener_error(ctx.api_version);
+    let code = if says_listener { ErrorCode::LISTENER_NOT_FOUND } else { ErrorCode::LEADER_NOT_AVAILABLE };
+    (NO_LEADER, code)
+}
+
+/// Replicas whose broker is not there.
+pub(crate) fn offline(image: &Image, partition: &Partition) -> Vec<NodeId> {
+    let alive = |id: &NodeId| image.broker(*id).is_some_and(|broker| !broker.fenced);
+    partition.replicas.iter().copied().filter(|id| !alive(id)).collect()
+}
+
+/// Some broker that is alive, which clients take for the controller: any broker passes their requests on.
+pub(crate) fn any_broker(image: &Image, ctx: &RequestContext) -> NodeId {
+    let alive: Vec<NodeId> = image.alive_brokers().map(|broker| broker.id).collect();
+    match alive.len() {
+        0 => NO_LEADER,
+        n => alive[usize::try_from(ctx.connection).unwrap_or(0) % n],
+    }
+}
+
+/// Topics that brokers keep for themselves.
+pub(crate) fn is_internal(name: &str) -> bool {
+    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+/// Whether a topic may be called this.
+pub(crate) fn check_name(name: &str) -> Result<(), ErrorCode> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let ok = !name.is_empty() && name.len() <= NAME_MAX && name != "." && name != ".." && name.bytes().all(legal);
+    if ok { Ok(()) } else { Err(ErrorCode::INVALID_TOPIC_EXCEPTION) }
+}
+
+fn empty_means_all(version: i16) -> bool {
+    version == 0
+}
+
+/// Before version 4 the request cannot forbid it.
+fn always_creates(version: i16) -> bool {
+    version < 4
+}
+
+/// From version 6 on a client knows that the listener can be what is missing.
+fn knows_listener_error(version: i16) -> bool {
+    version >= 6
+}

@@ -1,0 +1,96 @@
+//! What an API's file implements, and the two stages of an answer.
+
+use std::{marker::PhantomData, ops::RangeInclusive};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use ottla_net::Frame;
+use ottla_protocol::{DecodeError, Encodable, EncodeError, Request};
+
+use crate::RequestContext;
+
+/// The answer to a request.
+///
+/// Stage one is over when [`Handler::handle`] returns: what the request does to the order of things has happened.
+/// Stage two may overlap with later requests of the connection; answers leave in the order of the requests.
+pub enum Reply<R> {
+    /// Ready.
+    Now(R),
+    /// To be waited for.
+    Later(BoxFuture<'static, R>),
+    /// Nothing is sent (acks=0).
+    None,
+    /// Nothing is sent, and the connection is closed.
+    Close,
+}
+
+impl<R: 'static> Reply<R> {
+    /// An answer to be waited for.
+    pub fn later(answer: impl Future<Output = R> + Send + 'static) -> Self {
+        Self::Later(answer.boxed())
+    }
+}
+
+/// One API. It is given what it needs by its constructor, and nothing else.
+pub trait Handler: Send + Sync + 'static {
+    /// The request, one type for all versions.
+    type Request: Request;
+    /// The answer, one type for all versions.
+    type Response: IntoFrame + Send + 'static;
+    /// The versions that are implemented.
+    const VERSIONS: RangeInclusive<i16>;
+    /// The lowest version that is advertised. Lower than what is implemented only where Kafka does so for the sake of
+    /// clients that probe for exact versions.
+    const ADVERTISED_FROM: i16 = *Self::VERSIONS.start();
+
+    /// Stage one, which is synchronous: it may lock a partition and write to its log, but never waits for others.
+    fn handle(&self, ctx: &RequestContext, request: Self::Request) -> Reply<Self::Response>;
+}
+
+/// What can be sent as the answer to a request.
+pub trait IntoFrame {
+    /// The whole frame, length prefix and response head included.
+    ///
+    /// # Errors
+    /// When the answer holds what the version cannot say.
+    fn into_frame(self, key: i16, version: i16, correlation_id: i32) -> Result<Frame, EncodeError>;
+}
+
+impl<T: Encodable> IntoFrame for T {
+    fn into_frame(self, key: i16, version: i16, correlation_id: i32) -> Result<Frame, EncodeError> {
+        ottla_protocol::encode_response(key, version, correlation_id, &self).map(Frame::from)
+    }
+}
+
+/// A handler whose types are forgotten.
+pub(crate) trait Erased: Send + Sync {
+    fn serve(&self, ctx: &RequestContext, body: Bytes) -> Result<Reply<Encoded>, DecodeError>;
+}
+
+/// A frame, or why the handler's answer has none.
+pub(crate) type Encoded = Result<Frame, EncodeError>;
+
+pub(crate) struct Erase<H>(H, PhantomData<fn() -> H>);
+
+impl<H> Erase<H> {
+    pub(crate) fn new(handler: H) -> Self {
+        Self(handler, PhantomData)
+    }
+}
+
+impl<H: Handler> Erased for Erase<H> {
+    fn serve(&self, ctx: &RequestContext, mut body: Bytes) -> Result<Reply<Encoded>, DecodeError> {
+        let (key, version, correlation_id) = (ctx.api_key, ctx.api_version, ctx.correlation_id);
+        let request: H::Request = ottla_protocol::decode(key, version, &mut body)?;
+        // The slices that the request keeps are what holds the frame from here on.
+        drop(body);
+        Ok(match self.0.handle(ctx, request) {
+            Reply::Now(answer) => Reply::Now(answer.into_frame(key, version, correlation_id)),
+            Reply::Later(answer) => {
+                Reply::Later(answer.map(move |answer| answer.into_frame(key, version, correlation_id)).boxed())
+            }
+            Reply::None => Reply::None,
+            Reply::Close => Reply::Close,
+        })
+    }
+}
