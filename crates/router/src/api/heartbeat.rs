@@ -1,0 +1,48 @@
+//! Heartbeat (12), versions 0–4.
+//!
+//! Versions: 3 static members (KIP-345).
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use ottla_coordinator::{
+    Coordinators, Outcome,
+    groups::{Answer, Command, Heartbeat as Beat},
+};
+use ottla_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
+
+use super::text::shared;
+use crate::{Handler, Reply, RequestContext, api::pending};
+
+pub(crate) struct Heartbeat {
+    coordinators: Arc<Coordinators>,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(coordinators: Arc<Coordinators>) -> Self {
+        Self { coordinators }
+    }
+}
+
+impl Handler for Heartbeat {
+    type Request = HeartbeatRequest;
+    type Response = HeartbeatResponse;
+    const VERSIONS: RangeInclusive<i16> = 0..=4;
+
+    fn handle(&self, _: &RequestContext, request: HeartbeatRequest) -> Reply<HeartbeatResponse> {
+        let command = Command::Heartbeat(Beat {
+            group_id: shared(&request.group_id),
+            generation_id: request.generation_id,
+            member_id: shared(&request.member_id),
+            group_instance_id: request.group_instance_id.as_ref().map(shared),
+        });
+        pending::reply(self.coordinators.submit(request.group_id.as_str(), command), response)
+    }
+}
+
+fn response(outcome: Outcome) -> HeartbeatResponse {
+    let error = match outcome {
+        Ok(Answer::Heartbeat(error)) | Err(error) => error,
+        Ok(_) => unreachable!("a heartbeat is answered with a heartbeat"),
+    };
+    HeartbeatResponse::default().with_error_code(error.0)
+}
