@@ -141,8 +141,9 @@ impl Coordinators {
             mine.extend(here.map(|(index, partition)| (index, partition.leader_epoch)));
         }
         let mut shards = self.shards.write();
-        shards.partitions =
-            image.topic(OFFSETS_TOPIC).map_or(self.config.offsets_topic.partitions, |topic| topic.partition_count());
+        shards.partitions = image
+            .topic(OFFSETS_TOPIC)
+            .map_or(self.config.offsets_topic.partitions, |topic| topic.partition_count());
         shards.led.retain(|index, shard| {
             let stays = mine.get(index) == Some(&shard.epoch);
             if !stays {
@@ -176,7 +177,11 @@ impl Coordinators {
             let log = shard.world.log.clone();
             match load(&*log, shard.partition, config, || !shard.is_closed()) {
                 Ok(groups) => {
-                    tracing::info!(partition = shard.partition, groups = groups.len(), "loaded groups and offsets");
+                    tracing::info!(
+                        partition = shard.partition,
+                        groups = groups.len(),
+                        "loaded groups and offsets"
+                    );
                     shard.activate(groups);
                     alarm.at(shard.deadline());
                 }
@@ -211,8 +216,14 @@ impl Coordinators {
     /// Does what is due, in every shard.
     pub(crate) fn on_deadline(&self) {
         let now = self.now();
-        let due: Vec<Arc<Shard>> =
-            self.shards.read().led.values().filter(|shard| shard.deadline().is_some_and(|at| at <= now)).cloned().collect();
+        let due: Vec<Arc<Shard>> = self
+            .shards
+            .read()
+            .led
+            .values()
+            .filter(|shard| shard.deadline().is_some_and(|at| at <= now))
+            .cloned()
+            .collect();
         for shard in due {
             shard.on_deadline();
         }

@@ -48,7 +48,9 @@ fn replay(groups: &mut Groups, batch: &Batch) -> Result<(), ottla_records::Batch
             },
             // Of a kind of group that this broker does not have.
             Ok(None) => {}
-            Err(error) => tracing::error!(offset = record.offset, %error, "a record of __consumer_offsets is skipped"),
+            Err(error) => {
+                tracing::error!(offset = record.offset, %error, "a record of __consumer_offsets is skipped")
+            }
         }
     }
     Ok(())

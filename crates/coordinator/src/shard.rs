@@ -237,7 +237,11 @@ impl Shard {
         decision: Decision<Record, Answer>,
         error: ErrorCode,
     ) -> Decision<Record, Answer> {
-        tracing::warn!(partition = self.partition, error = error.name(), "facts of groups could not be stored");
+        tracing::warn!(
+            partition = self.partition,
+            error = error.name(),
+            "facts of groups could not be stored"
+        );
         let told = told_to_client(error);
         self.world.with_ctx(|ctx| active.groups.refused(ctx, decision, told))
     }
@@ -279,7 +283,9 @@ async fn commit(shard: Arc<Shard>) {
         let done = active.parked.pop_front().expect("only this task takes from the queue");
         let answers = match result {
             Ok(()) => done.answers,
-            Err(error) => done.answers.into_iter().map(|(token, answer)| (token, answer.failed(error))).collect(),
+            Err(error) => {
+                done.answers.into_iter().map(|(token, answer)| (token, answer.failed(error))).collect()
+            }
         };
         active.give(answers, None);
     }

@@ -1,5 +1,7 @@
 //! Shards over a log in memory whose durability the test decides.
 
+mod whole;
+
 use std::{
     collections::HashMap,
     ops::Range,
@@ -12,8 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use ottla_groups::{
-    Answer, Command, CommitPartition, CommitTopic, FetchTopic, GroupsConfig, Heartbeat, JoinGroup, ListGroups, OffsetCommit,
-    OffsetFetch, Protocol, State, SyncGroup,
+    Answer, Command, CommitPartition, CommitTopic, FetchTopic, GroupsConfig, Heartbeat, JoinGroup,
+    ListGroups, OffsetCommit, OffsetFetch, Protocol, State, SyncGroup,
 };
 use ottla_machine::{Ctx, Token};
 use ottla_records::Batch;
@@ -285,43 +287,14 @@ async fn many_facts_go_in_several_batches() {
     let log = MemoryLog::new();
     let shard = open(&log);
     let metadata: Arc<str> = "x".repeat(4096).into();
-    let partition = |partition| CommitPartition { partition, offset: 1, leader_epoch: -1, metadata: metadata.clone() };
+    let partition =
+        |partition| CommitPartition { partition, offset: 1, leader_epoch: -1, metadata: metadata.clone() };
     let Command::OffsetCommit(mut large) = commit(1) else { unreachable!() };
     large.topics[0].partitions = (0..300).map(partition).collect();
     assert!(matches!(now(shard.submit(Command::OffsetCommit(large))), Ok(Answer::OffsetCommit(_))));
     let batches = log.partitions.lock()[&0].batches.clone();
     assert_eq!(batches.iter().map(|batch| batch.header.records_count).sum::<i32>(), 300);
     assert!(batches.len() > 1 && batches.iter().all(|batch| batch.bytes.len() < 1 << 20));
-}
-
-mod whole {
-    //! The coordinators as the broker has them.
-
-    use ottla_metadata::Image;
-
-    use super::*;
-    use crate::{CoordinatorConfig, Coordinators};
-
-    fn start(log: &Arc<MemoryLog>) -> Arc<Coordinators> {
-        let mut drawn = 0;
-        let rng = Box::new(move || {
-            drawn += 1;
-            drawn
-        });
-        let config = CoordinatorConfig { groups: config(), ..CoordinatorConfig::new(1) };
-        let clock = Arc::new(TestClock(tokio::time::Instant::now()));
-        Coordinators::start(config, log.clone(), clock, rng, tokio::runtime::Handle::current())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_the_topic_nobody_is_the_coordinator() {
-        let coordinators = start(&MemoryLog::new());
-        assert_eq!(coordinators.submit("g", fetch()).outcome().await, Err(ErrorCode::NOT_COORDINATOR));
-        let listing = coordinators.list(&ListGroups::default()).await;
-        assert_eq!((listing.error, listing.groups.len()), (ErrorCode::NONE, 0));
-        coordinators.apply_image(&Arc::new(Image::new()));
-        coordinators.close();
-    }
 }
 
 #[test]
