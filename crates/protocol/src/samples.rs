@@ -13,6 +13,34 @@ pub enum Fill {
     Some,
     /// Nothing is null or empty, every tag is there, and one that nobody knows.
     All,
+    /// The most a decoder can be made to allocate for the least bytes: arrays nested in `depth` others have
+    /// `count` elements, those around them one, and everything else is as short as it can be.
+    Wide {
+        /// How many arrays are around the wide ones.
+        depth: u32,
+        /// Elements of each.
+        count: u32,
+    },
+}
+
+impl Fill {
+    const fn count(self, depth: u32, random: u32) -> u32 {
+        match self {
+            Self::Some => random % 4,
+            Self::All => 1 + random % 2,
+            Self::Wide { depth: at, .. } if depth < at => 1,
+            Self::Wide { depth: at, count } if depth == at => count,
+            Self::Wide { .. } => 0,
+        }
+    }
+
+    const fn len(self, random: u32) -> u32 {
+        match self {
+            Self::Some => random % 5,
+            Self::All => 1 + random % 5,
+            Self::Wide { .. } => 0,
+        }
+    }
 }
 
 /// A body of a request; `None` for an unknown key or version.
@@ -39,7 +67,8 @@ fn grow(
     if version < message.min || version > message.max {
         return None;
     }
-    let mut sample = Sample { out: Vec::new(), version, flexible: version >= message.flexible, random };
+    let mut sample =
+        Sample { out: Vec::new(), version, flexible: version >= message.flexible, depth: 0, random };
     sample.structure(message.root, fill);
     Some(sample.out)
 }
@@ -48,6 +77,8 @@ struct Sample<'a> {
     out: Vec<u8>,
     version: i16,
     flexible: bool,
+    /// Arrays around the current place.
+    depth: u32,
     random: &'a mut dyn FnMut() -> u32,
 }
 
@@ -102,11 +133,13 @@ impl Sample<'_> {
             }
             Kind::Array(_) if null => self.length(None, true),
             Kind::Array(element) => {
-                let count = if fill == Fill::All { 1 + self.below(2) } else { self.below(4) };
+                let count = fill.count(self.depth, (self.random)());
                 self.length(Some(count), true);
+                self.depth += 1;
                 for _ in 0..count {
                     self.value(*element, false, fill);
                 }
+                self.depth -= 1;
             }
         }
     }
@@ -115,8 +148,7 @@ impl Sample<'_> {
     fn fixed(&mut self, size: u8, fill: Fill) {
         if size == 1 {
             let bit = if fill == Fill::All { 1 } else { self.below(2) };
-            self.out.push(bit as u8);
-            return;
+            return self.out.push(bit as u8);
         }
         self.out.push(0);
         for _ in 1..size {
@@ -129,7 +161,7 @@ impl Sample<'_> {
         if null {
             return self.length(None, wide);
         }
-        let len = if fill == Fill::All { 1 + self.below(5) } else { self.below(5) };
+        let len = fill.len((self.random)());
         self.length(Some(len), wide);
         for _ in 0..len {
             let letter = b'a' + self.below(26) as u8;
@@ -142,7 +174,12 @@ impl Sample<'_> {
         known.sort_by_key(|field| field.tag);
         let mut present = Vec::new();
         for field in known {
-            if fill == Fill::All || self.below(2) == 0 {
+            let is_present = match fill {
+                Fill::All => true,
+                Fill::Some => self.below(2) == 0,
+                Fill::Wide { .. } => matches!(field.kind, Kind::Array(_)),
+            };
+            if is_present {
                 present.push(field);
             }
         }
@@ -151,7 +188,7 @@ impl Sample<'_> {
         for field in present {
             // A tag at its default would not be written again, so its value is never null or empty.
             let outer = std::mem::take(&mut self.out);
-            self.field(field, Fill::All);
+            self.field(field, if fill == Fill::Some { Fill::All } else { fill });
             let value = std::mem::replace(&mut self.out, outer);
             self.uvarint(u32::from(field.tag));
             self.uvarint(value.len() as u32);

@@ -25,6 +25,9 @@ pub const MAX_DEPTH: usize = 16;
 pub struct Limits {
     /// The most elements one array may have.
     pub max_array_elements: u32,
+    /// The most structures, strings and byte strings all arrays of a body may have in all; numbers are not
+    /// counted, as they take no more memory than bytes on the wire.
+    pub max_elements: u32,
     /// The most tags one tag section may have.
     pub max_tags: u32,
     /// The longest string, in bytes.
@@ -35,9 +38,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of Apache Kafka 4.4, and of ours one that Kafka has only per section.
+    /// The limits of Apache Kafka 4.4, and two of ours over the whole body where Kafka's are per array and per
+    /// section: nested arrays would multiply what these allow.
     pub const KAFKA: Self = Self {
         max_array_elements: 1_000_000,
+        max_elements: 4_000_000,
         max_tags: 10_000,
         max_string: i16::MAX as u32,
         max_unknown_tags: 10_000,
@@ -81,8 +86,8 @@ pub enum Fault {
     /// A string longer than the limit.
     #[error("a string of {0} bytes")]
     StringTooLong(u32),
-    /// An array of more elements than the limit.
-    #[error("an array of {0} elements")]
+    /// An array of more elements than the limit, or all arrays together.
+    #[error("{0} elements")]
     TooManyElements(u32),
     /// An array whose elements cannot fit the bytes that remain.
     #[error("an array of {count} elements in {remaining} bytes")]

@@ -41,7 +41,7 @@ pub(crate) enum Kind {
     /// A structure; nullable ones have a presence byte.
     Struct(&'static Shape),
     /// A count (4 bytes, or a varint when flexible) and so many elements.
-    Array(&'static Kind),
+    Array(&'static Self),
 }
 
 impl Kind {

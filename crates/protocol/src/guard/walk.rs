@@ -9,12 +9,13 @@ pub(super) struct Walk<'a> {
     version: i16,
     flexible: bool,
     limits: &'a Limits,
+    elements: u32,
     unknown_tags: u32,
 }
 
 impl<'a> Walk<'a> {
     pub(super) const fn new(body: &'a [u8], version: i16, flexible: bool, limits: &'a Limits) -> Self {
-        Self { body, at: 0, version, flexible, limits, unknown_tags: 0 }
+        Self { body, at: 0, version, flexible, limits, elements: 0, unknown_tags: 0 }
     }
 
     /// Bytes walked so far.
@@ -134,6 +135,10 @@ impl<'a> Walk<'a> {
         if let Kind::Fixed(size) = element {
             return self.skip(count as usize * usize::from(size));
         }
+        self.elements = self.elements.saturating_add(count);
+        if self.elements > self.limits.max_elements {
+            return Err(self.fault(Fault::TooManyElements(self.elements)));
+        }
         for _ in 0..count {
             self.value(element, false)?;
         }
@@ -160,7 +165,7 @@ impl<'a> Walk<'a> {
     }
 
     fn unknown_tag(&mut self, size: u32) -> Result<(), GuardError> {
-        self.unknown_tags += 1;
+        self.unknown_tags = self.unknown_tags.saturating_add(1);
         if self.unknown_tags > self.limits.max_unknown_tags {
             return Err(self.fault(Fault::TooManyTags(self.unknown_tags)));
         }

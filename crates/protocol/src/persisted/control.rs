@@ -1,7 +1,8 @@
 //! The records of control batches: transaction markers, and those raft puts into the metadata log.
 //!
-//! The key of such a record is a [`ControlType`] behind a 2-byte version that is 0; the value starts with a
-//! 2-byte version field of its own and is written in that version.
+//! The key of such a record is a [`ControlType`] behind a 2-byte version that is 0. The value starts with the
+//! 2-byte version it is written in: raft's records have it as a field of their own ([`encode_value`],
+//! [`decode_value`]), the transaction marker as a prefix ([`encode_marker`], [`decode_marker`]).
 
 use bytes::Bytes;
 
@@ -75,7 +76,8 @@ impl ControlType {
     }
 }
 
-/// Writes the value of a control record in `version`. For raft's records the record's own `version` field must
+/// Writes the value of a control record in `version`. Kafka 4.4 writes and reads version 0 of all of them: a
+/// [`LeaderChangeMessage`] of version 1, which its schema has, it cannot read back. For raft's records the record's own `version` field must
 /// say the same; it is what a reader goes by.
 ///
 /// # Errors
@@ -94,4 +96,23 @@ pub fn encode_value<T: Encodable>(version: i16, record: &T) -> Result<Bytes, Enc
 pub fn decode_value<T: Decodable>(value: &[u8]) -> Result<T, DecodeError> {
     let version = super::versioned::read_version(value)?;
     T::decode(&mut Bytes::copy_from_slice(value), version).map_err(DecodeError::Body)
+}
+
+/// Writes the value of a transaction marker: the version, 0, and the coordinator's epoch.
+pub fn encode_marker(marker: &EndTxnMarker) -> [u8; 6] {
+    let [a, b, c, d] = marker.coordinator_epoch.to_be_bytes();
+    [0, 0, a, b, c, d]
+}
+
+/// Reads the value of a transaction marker. Later versions only add behind what version 0 has.
+///
+/// # Errors
+/// When the value is shorter than six bytes or its version is negative.
+pub fn decode_marker(value: &[u8]) -> Result<EndTxnMarker, DecodeError> {
+    let [v0, v1, a, b, c, d] =
+        *value.first_chunk::<6>().ok_or(DecodeError::Head("a transaction marker of less than six bytes"))?;
+    if i16::from_be_bytes([v0, v1]) < 0 {
+        return Err(DecodeError::Head("a transaction marker of a negative version"));
+    }
+    Ok(EndTxnMarker { coordinator_epoch: i32::from_be_bytes([a, b, c, d]) })
 }

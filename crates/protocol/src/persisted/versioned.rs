@@ -140,6 +140,23 @@ macro_rules! record_enum {
                 }
             }
 
+            /// Writes the record: its key, and its value in `version` unless it is a tombstone.
+            ///
+            /// # Errors
+            /// When the value has no such version, or a field is set that the version does not have.
+            pub fn encode(
+                &self,
+                version: i16,
+            ) -> Result<(bytes::Bytes, Option<bytes::Bytes>), crate::EncodeError> {
+                use crate::persisted::versioned::{encode_key, encode_versioned};
+                match self {
+                    $(Self::$variant(key, value) => Ok((
+                        encode_key(key)?,
+                        value.as_ref().map(|value| encode_versioned(version, value)).transpose()?,
+                    )),)*
+                }
+            }
+
             /// The record's type, which is the prefix of its key.
             pub const fn record_type(&self) -> i16 {
                 use crate::persisted::versioned::RecordKey;

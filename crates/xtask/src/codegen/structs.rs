@@ -111,9 +111,12 @@ fn traits(message: &Message) -> String {
 fn structure(out: &mut String, it: &Scope<'_>) -> Result<()> {
     let flexible = !it.message.flexible.is_empty();
     let eq = if floats(it.message) { "" } else { ", Eq" };
+    let defaults = it.fields.iter().map(|field| it.default(field)).collect::<Result<Vec<_>>>()?;
+    let derived = defaults.iter().all(|value| is_natural(value));
+    let default = if derived { ", Default" } else { "" };
     let name = it.name;
     writeln!(out, "/// `{name}`, in versions {}.", it.versions.show())?;
-    writeln!(out, "#[derive(Debug, Clone, PartialEq{eq})]\npub struct {name} {{")?;
+    writeln!(out, "#[derive(Debug, Clone{default}, PartialEq{eq})]\npub struct {name} {{")?;
     for field in it.fields {
         document(out, it, field)?;
         writeln!(out, "pub {}: {},", field_name(&field.name), it.rust(field)?)?;
@@ -147,14 +150,17 @@ fn structure(out: &mut String, it: &Scope<'_>) -> Result<()> {
              self.unknown_tagged_fields.insert(key, value); self }}"
         )?;
     }
-    writeln!(out, "}}\n\nimpl Default for {name} {{\nfn default() -> Self {{\nSelf {{")?;
-    for field in it.fields {
-        writeln!(out, "{}: {},", field_name(&field.name), it.default(field)?)?;
+    writeln!(out, "}}\n")?;
+    if !derived {
+        writeln!(out, "impl Default for {name} {{\nfn default() -> Self {{\nSelf {{")?;
+        for (field, value) in it.fields.iter().zip(&defaults) {
+            writeln!(out, "{}: {value},", field_name(&field.name))?;
+        }
+        if flexible {
+            writeln!(out, "unknown_tagged_fields: BTreeMap::new(),")?;
+        }
+        writeln!(out, "}}\n}}\n}}\n")?;
     }
-    if flexible {
-        writeln!(out, "unknown_tagged_fields: BTreeMap::new(),")?;
-    }
-    writeln!(out, "}}\n}}\n}}\n")?;
     let Versions { from, to } = it.versions;
     writeln!(out, "impl Wire for {name} {{\nconst MIN: i16 = {from};\nconst MAX: i16 = {to};\n")?;
     write(out, it)?;
@@ -193,6 +199,12 @@ fn document(out: &mut String, it: &Scope<'_>, field: &Field) -> Result<()> {
         writeln!(out, "///\n/// {}", notes.join(" "))?;
     }
     Ok(())
+}
+
+/// Whether a default is the one its type has anyway.
+fn is_natural(value: &str) -> bool {
+    matches!(value, "0" | "0.0" | "false" | "None" | "Uuid::nil()" | "Default::default()")
+        || value.ends_with("Id(0)")
 }
 
 fn floats(message: &Message) -> bool {

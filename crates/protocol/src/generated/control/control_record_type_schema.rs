@@ -8,7 +8,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ControlRecordTypeSchema`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ControlRecordTypeSchema {
     /// The type of the control record, such as commit or abort
     pub _type: i16,
@@ -20,12 +20,6 @@ impl ControlRecordTypeSchema {
     pub fn with_type(mut self, value: i16) -> Self {
         self._type = value;
         self
-    }
-}
-
-impl Default for ControlRecordTypeSchema {
-    fn default() -> Self {
-        Self { _type: 0 }
     }
 }
 

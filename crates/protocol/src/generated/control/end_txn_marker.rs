@@ -8,7 +8,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `EndTxnMarker`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndTxnMarker {
     /// The coordinator epoch when appending the record
     pub coordinator_epoch: i32,
@@ -20,12 +20,6 @@ impl EndTxnMarker {
     pub fn with_coordinator_epoch(mut self, value: i32) -> Self {
         self.coordinator_epoch = value;
         self
-    }
-}
-
-impl Default for EndTxnMarker {
-    fn default() -> Self {
-        Self { coordinator_epoch: 0 }
     }
 }
 

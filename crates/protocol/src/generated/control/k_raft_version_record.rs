@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `KRaftVersionRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KRaftVersionRecord {
     /// The version of the kraft version record.
     pub version: i16,
@@ -45,12 +45,6 @@ impl KRaftVersionRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for KRaftVersionRecord {
-    fn default() -> Self {
-        Self { version: 0, k_raft_version: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `Voter`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Voter {
     /// The ID of the voter.
     pub voter_id: i32,
@@ -51,12 +51,6 @@ impl Voter {
     }
 }
 
-impl Default for Voter {
-    fn default() -> Self {
-        Self { voter_id: 0, voter_directory_id: Uuid::nil(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for Voter {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -87,7 +81,7 @@ impl Wire for Voter {
 wire::message!(Voter);
 
 /// `LeaderChangeMessage`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeaderChangeMessage {
     /// The version of the leader change message.
     pub version: i16,
@@ -137,18 +131,6 @@ impl LeaderChangeMessage {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for LeaderChangeMessage {
-    fn default() -> Self {
-        Self {
-            version: 0,
-            leader_id: 0,
-            voters: Default::default(),
-            granting_voters: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `SnapshotFooterRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SnapshotFooterRecord {
     /// The version of the snapshot footer record.
     pub version: i16,
@@ -37,12 +37,6 @@ impl SnapshotFooterRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for SnapshotFooterRecord {
-    fn default() -> Self {
-        Self { version: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

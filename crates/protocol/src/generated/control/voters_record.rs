@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `Endpoint`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// The name of the endpoint.
     pub name: StrBytes,
@@ -58,17 +58,6 @@ impl Endpoint {
     }
 }
 
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            host: Default::default(),
-            port: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for Endpoint {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -97,7 +86,7 @@ impl Wire for Endpoint {
 wire::message!(Endpoint);
 
 /// `KRaftVersionFeature`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KRaftVersionFeature {
     /// The minimum supported KRaft protocol version.
     pub min_supported_version: i16,
@@ -134,12 +123,6 @@ impl KRaftVersionFeature {
     }
 }
 
-impl Default for KRaftVersionFeature {
-    fn default() -> Self {
-        Self { min_supported_version: 0, max_supported_version: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for KRaftVersionFeature {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -166,7 +149,7 @@ impl Wire for KRaftVersionFeature {
 wire::message!(KRaftVersionFeature);
 
 /// `Voter`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Voter {
     /// The replica id of the voter in the topic partition.
     pub voter_id: i32,
@@ -219,18 +202,6 @@ impl Voter {
     }
 }
 
-impl Default for Voter {
-    fn default() -> Self {
-        Self {
-            voter_id: 0,
-            voter_directory_id: Uuid::nil(),
-            endpoints: Default::default(),
-            k_raft_version_feature: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for Voter {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -261,7 +232,7 @@ impl Wire for Voter {
 wire::message!(Voter);
 
 /// `VotersRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VotersRecord {
     /// The version of the voters record.
     pub version: i16,
@@ -295,12 +266,6 @@ impl VotersRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for VotersRecord {
-    fn default() -> Self {
-        Self { version: 0, voters: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -8,7 +8,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `AbortedTxn`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AbortedTxn {
     /// The producer id associated with the aborted transaction
     pub producer_id: i64,
@@ -44,12 +44,6 @@ impl AbortedTxn {
     pub fn with_last_stable_offset(mut self, value: i64) -> Self {
         self.last_stable_offset = value;
         self
-    }
-}
-
-impl Default for AbortedTxn {
-    fn default() -> Self {
-        Self { producer_id: 0, first_offset: 0, last_offset: 0, last_stable_offset: 0 }
     }
 }
 

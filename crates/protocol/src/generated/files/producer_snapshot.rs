@@ -8,7 +8,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ProducerEntry`, in versions 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProducerEntry {
     /// The producer ID
     pub producer_id: i64,
@@ -79,21 +79,6 @@ impl ProducerEntry {
     }
 }
 
-impl Default for ProducerEntry {
-    fn default() -> Self {
-        Self {
-            producer_id: 0,
-            epoch: 0,
-            last_sequence: 0,
-            last_offset: 0,
-            offset_delta: 0,
-            timestamp: 0,
-            coordinator_epoch: 0,
-            current_txn_first_offset: 0,
-        }
-    }
-}
-
 impl Wire for ProducerEntry {
     const MIN: i16 = 1;
     const MAX: i16 = 1;
@@ -137,7 +122,7 @@ impl Wire for ProducerEntry {
 wire::message!(ProducerEntry);
 
 /// `ProducerSnapshot`, in versions 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProducerSnapshot {
     /// CRC of the snapshot data
     pub crc: u32,
@@ -157,12 +142,6 @@ impl ProducerSnapshot {
     pub fn with_producer_entries(mut self, value: Vec<ProducerEntry>) -> Self {
         self.producer_entries = value;
         self
-    }
-}
-
-impl Default for ProducerSnapshot {
-    fn default() -> Self {
-        Self { crc: 0, producer_entries: Default::default() }
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `Listener`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listener {
     /// The name of the endpoint.
     pub name: StrBytes,
@@ -55,17 +55,6 @@ impl Listener {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for Listener {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            host: Default::default(),
-            port: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

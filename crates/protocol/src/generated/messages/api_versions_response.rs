@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ApiVersion`, in versions 0-5.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiVersion {
     /// The API index.
     pub api_key: i16,
@@ -57,12 +57,6 @@ impl ApiVersion {
     }
 }
 
-impl Default for ApiVersion {
-    fn default() -> Self {
-        Self { api_key: 0, min_version: 0, max_version: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for ApiVersion {
     const MIN: i16 = 0;
     const MAX: i16 = 5;
@@ -93,7 +87,7 @@ impl Wire for ApiVersion {
 wire::message!(ApiVersion);
 
 /// `SupportedFeatureKey`, in versions 3-5.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SupportedFeatureKey {
     /// The name of the feature.
     pub name: StrBytes,
@@ -138,17 +132,6 @@ impl SupportedFeatureKey {
     }
 }
 
-impl Default for SupportedFeatureKey {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            min_version: 0,
-            max_version: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for SupportedFeatureKey {
     const MIN: i16 = 3;
     const MAX: i16 = 5;
@@ -177,7 +160,7 @@ impl Wire for SupportedFeatureKey {
 wire::message!(SupportedFeatureKey);
 
 /// `FinalizedFeatureKey`, in versions 3-5.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FinalizedFeatureKey {
     /// The name of the feature.
     pub name: StrBytes,
@@ -219,17 +202,6 @@ impl FinalizedFeatureKey {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for FinalizedFeatureKey {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            max_version_level: 0,
-            min_version_level: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

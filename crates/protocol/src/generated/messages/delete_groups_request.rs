@@ -12,7 +12,7 @@ use crate::messages::GroupId;
 use crate::wire::{self, Sink, Wire};
 
 /// `DeleteGroupsRequest`, in versions 0-3.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeleteGroupsRequest {
     /// The group names to delete.
     pub groups_names: Vec<GroupId>,
@@ -38,12 +38,6 @@ impl DeleteGroupsRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DeleteGroupsRequest {
-    fn default() -> Self {
-        Self { groups_names: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::messages::GroupId;
 use crate::wire::{self, Sink, Wire};
 
 /// `DeletableGroupResult`, in versions 0-3.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeletableGroupResult {
     /// The group id.
     pub group_id: GroupId,
@@ -60,17 +60,6 @@ impl DeletableGroupResult {
     }
 }
 
-impl Default for DeletableGroupResult {
-    fn default() -> Self {
-        Self {
-            group_id: Default::default(),
-            error_code: 0,
-            error_message: None,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for DeletableGroupResult {
     const MIN: i16 = 0;
     const MAX: i16 = 3;
@@ -104,7 +93,7 @@ impl Wire for DeletableGroupResult {
 wire::message!(DeletableGroupResult);
 
 /// `DeleteGroupsResponse`, in versions 0-3.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeleteGroupsResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     pub throttle_time_ms: i32,
@@ -138,12 +127,6 @@ impl DeleteGroupsResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DeleteGroupsResponse {
-    fn default() -> Self {
-        Self { throttle_time_ms: 0, results: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::messages::TopicName;
 use crate::wire::{self, Sink, Wire};
 
 /// `DescribableLogDirTopic`, in versions 1-5.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribableLogDirTopic {
     /// The topic name.
     pub topic: TopicName,
@@ -46,16 +46,6 @@ impl DescribableLogDirTopic {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DescribableLogDirTopic {
-    fn default() -> Self {
-        Self {
-            topic: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::messages::TopicName;
 use crate::wire::{self, Sink, Wire};
 
 /// `DescribeLogDirsPartition`, in versions 1-5.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeLogDirsPartition {
     /// The partition index.
     pub partition_index: i32,
@@ -66,18 +66,6 @@ impl DescribeLogDirsPartition {
     }
 }
 
-impl Default for DescribeLogDirsPartition {
-    fn default() -> Self {
-        Self {
-            partition_index: 0,
-            partition_size: 0,
-            offset_lag: 0,
-            is_future_key: false,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for DescribeLogDirsPartition {
     const MIN: i16 = 1;
     const MAX: i16 = 5;
@@ -110,7 +98,7 @@ impl Wire for DescribeLogDirsPartition {
 wire::message!(DescribeLogDirsPartition);
 
 /// `DescribeLogDirsTopic`, in versions 1-5.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeLogDirsTopic {
     /// The topic name.
     pub name: TopicName,
@@ -144,16 +132,6 @@ impl DescribeLogDirsTopic {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DescribeLogDirsTopic {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 
@@ -326,7 +304,7 @@ impl Wire for DescribeLogDirsResult {
 wire::message!(DescribeLogDirsResult);
 
 /// `DescribeLogDirsResponse`, in versions 1-5.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeLogDirsResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     pub throttle_time_ms: i32,
@@ -370,17 +348,6 @@ impl DescribeLogDirsResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DescribeLogDirsResponse {
-    fn default() -> Self {
-        Self {
-            throttle_time_ms: 0,
-            error_code: 0,
-            results: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

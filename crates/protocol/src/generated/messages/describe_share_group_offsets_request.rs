@@ -12,7 +12,7 @@ use crate::messages::{GroupId, TopicName};
 use crate::wire::{self, Sink, Wire};
 
 /// `DescribeShareGroupOffsetsRequestTopic`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeShareGroupOffsetsRequestTopic {
     /// The topic name.
     pub topic_name: TopicName,
@@ -46,16 +46,6 @@ impl DescribeShareGroupOffsetsRequestTopic {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DescribeShareGroupOffsetsRequestTopic {
-    fn default() -> Self {
-        Self {
-            topic_name: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 
@@ -165,7 +155,7 @@ impl Wire for DescribeShareGroupOffsetsRequestGroup {
 wire::message!(DescribeShareGroupOffsetsRequestGroup);
 
 /// `DescribeShareGroupOffsetsRequest`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeShareGroupOffsetsRequest {
     /// The groups to describe offsets for.
     pub groups: Vec<DescribeShareGroupOffsetsRequestGroup>,
@@ -191,12 +181,6 @@ impl DescribeShareGroupOffsetsRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DescribeShareGroupOffsetsRequest {
-    fn default() -> Self {
-        Self { groups: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -145,7 +145,7 @@ impl Wire for DescribeShareGroupOffsetsResponsePartition {
 wire::message!(DescribeShareGroupOffsetsResponsePartition);
 
 /// `DescribeShareGroupOffsetsResponseTopic`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeShareGroupOffsetsResponseTopic {
     /// The topic name.
     pub topic_name: TopicName,
@@ -190,17 +190,6 @@ impl DescribeShareGroupOffsetsResponseTopic {
     }
 }
 
-impl Default for DescribeShareGroupOffsetsResponseTopic {
-    fn default() -> Self {
-        Self {
-            topic_name: Default::default(),
-            topic_id: Uuid::nil(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for DescribeShareGroupOffsetsResponseTopic {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -230,7 +219,7 @@ impl Wire for DescribeShareGroupOffsetsResponseTopic {
 wire::message!(DescribeShareGroupOffsetsResponseTopic);
 
 /// `DescribeShareGroupOffsetsResponseGroup`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeShareGroupOffsetsResponseGroup {
     /// The group identifier.
     pub group_id: GroupId,
@@ -285,18 +274,6 @@ impl DescribeShareGroupOffsetsResponseGroup {
     }
 }
 
-impl Default for DescribeShareGroupOffsetsResponseGroup {
-    fn default() -> Self {
-        Self {
-            group_id: Default::default(),
-            topics: Default::default(),
-            error_code: 0,
-            error_message: None,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for DescribeShareGroupOffsetsResponseGroup {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -328,7 +305,7 @@ impl Wire for DescribeShareGroupOffsetsResponseGroup {
 wire::message!(DescribeShareGroupOffsetsResponseGroup);
 
 /// `DescribeShareGroupOffsetsResponse`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeShareGroupOffsetsResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     pub throttle_time_ms: i32,
@@ -362,12 +339,6 @@ impl DescribeShareGroupOffsetsResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DescribeShareGroupOffsetsResponse {
-    fn default() -> Self {
-        Self { throttle_time_ms: 0, groups: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -102,7 +102,7 @@ impl Wire for ListOffsetsPartition {
 wire::message!(ListOffsetsPartition);
 
 /// `ListOffsetsTopic`, in versions 1-11.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListOffsetsTopic {
     /// The topic name.
     pub name: TopicName,
@@ -139,16 +139,6 @@ impl ListOffsetsTopic {
     }
 }
 
-impl Default for ListOffsetsTopic {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for ListOffsetsTopic {
     const MIN: i16 = 1;
     const MAX: i16 = 11;
@@ -179,7 +169,7 @@ impl Wire for ListOffsetsTopic {
 wire::message!(ListOffsetsTopic);
 
 /// `ListOffsetsRequest`, in versions 1-11.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListOffsetsRequest {
     /// The broker ID of the requester, or -1 if this request is being made by a normal consumer.
     pub replica_id: BrokerId,
@@ -233,18 +223,6 @@ impl ListOffsetsRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ListOffsetsRequest {
-    fn default() -> Self {
-        Self {
-            replica_id: BrokerId(0),
-            isolation_level: 0,
-            topics: Default::default(),
-            timeout_ms: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -126,7 +126,7 @@ impl Wire for ListOffsetsPartitionResponse {
 wire::message!(ListOffsetsPartitionResponse);
 
 /// `ListOffsetsTopicResponse`, in versions 1-11.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListOffsetsTopicResponse {
     /// The topic name.
     pub name: TopicName,
@@ -163,16 +163,6 @@ impl ListOffsetsTopicResponse {
     }
 }
 
-impl Default for ListOffsetsTopicResponse {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for ListOffsetsTopicResponse {
     const MIN: i16 = 1;
     const MAX: i16 = 11;
@@ -204,7 +194,7 @@ impl Wire for ListOffsetsTopicResponse {
 wire::message!(ListOffsetsTopicResponse);
 
 /// `ListOffsetsResponse`, in versions 1-11.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListOffsetsResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     ///
@@ -240,12 +230,6 @@ impl ListOffsetsResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ListOffsetsResponse {
-    fn default() -> Self {
-        Self { throttle_time_ms: 0, topics: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -123,7 +123,7 @@ impl Wire for OffsetCommitRequestPartition {
 wire::message!(OffsetCommitRequestPartition);
 
 /// `OffsetCommitRequestTopic`, in versions 2-10.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetCommitRequestTopic {
     /// The topic name.
     ///
@@ -169,17 +169,6 @@ impl OffsetCommitRequestTopic {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for OffsetCommitRequestTopic {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            topic_id: Uuid::nil(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

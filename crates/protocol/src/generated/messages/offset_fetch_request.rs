@@ -14,7 +14,7 @@ use crate::messages::{GroupId, TopicName};
 use crate::wire::{self, Sink, Wire};
 
 /// `OffsetFetchRequestTopic`, in versions 1-7.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetFetchRequestTopic {
     /// The topic name.
     pub name: TopicName,
@@ -51,16 +51,6 @@ impl OffsetFetchRequestTopic {
     }
 }
 
-impl Default for OffsetFetchRequestTopic {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partition_indexes: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for OffsetFetchRequestTopic {
     const MIN: i16 = 1;
     const MAX: i16 = 7;
@@ -92,7 +82,7 @@ impl Wire for OffsetFetchRequestTopic {
 wire::message!(OffsetFetchRequestTopic);
 
 /// `OffsetFetchRequestTopics`, in versions 8-10.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetFetchRequestTopics {
     /// The topic name.
     ///
@@ -138,17 +128,6 @@ impl OffsetFetchRequestTopics {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for OffsetFetchRequestTopics {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            topic_id: Uuid::nil(),
-            partition_indexes: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `PartitionData`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionData {
     /// The partition index.
     pub partition: i32,
@@ -50,12 +50,6 @@ impl PartitionData {
     }
 }
 
-impl Default for PartitionData {
-    fn default() -> Self {
-        Self { partition: 0, leader_epoch: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for PartitionData {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -82,7 +76,7 @@ impl Wire for PartitionData {
 wire::message!(PartitionData);
 
 /// `ReadStateSummaryData`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadStateSummaryData {
     /// The topic identifier.
     pub topic_id: Uuid,
@@ -119,12 +113,6 @@ impl ReadStateSummaryData {
     }
 }
 
-impl Default for ReadStateSummaryData {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for ReadStateSummaryData {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -151,7 +139,7 @@ impl Wire for ReadStateSummaryData {
 wire::message!(ReadStateSummaryData);
 
 /// `ReadShareGroupStateSummaryRequest`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadShareGroupStateSummaryRequest {
     /// The group identifier.
     pub group_id: StrBytes,
@@ -185,16 +173,6 @@ impl ReadShareGroupStateSummaryRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ReadShareGroupStateSummaryRequest {
-    fn default() -> Self {
-        Self {
-            group_id: Default::default(),
-            topics: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

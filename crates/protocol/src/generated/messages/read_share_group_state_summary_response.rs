@@ -156,7 +156,7 @@ impl Wire for PartitionResult {
 wire::message!(PartitionResult);
 
 /// `ReadStateSummaryResult`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadStateSummaryResult {
     /// The topic identifier.
     pub topic_id: Uuid,
@@ -193,12 +193,6 @@ impl ReadStateSummaryResult {
     }
 }
 
-impl Default for ReadStateSummaryResult {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for ReadStateSummaryResult {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -225,7 +219,7 @@ impl Wire for ReadStateSummaryResult {
 wire::message!(ReadStateSummaryResult);
 
 /// `ReadShareGroupStateSummaryResponse`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadShareGroupStateSummaryResponse {
     /// The read results.
     pub results: Vec<ReadStateSummaryResult>,
@@ -251,12 +245,6 @@ impl ReadShareGroupStateSummaryResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ReadShareGroupStateSummaryResponse {
-    fn default() -> Self {
-        Self { results: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

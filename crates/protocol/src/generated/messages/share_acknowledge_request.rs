@@ -14,7 +14,7 @@ use crate::messages::GroupId;
 use crate::wire::{self, Sink, Wire};
 
 /// `AcknowledgementBatch`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcknowledgementBatch {
     /// First offset of batch of records to acknowledge.
     pub first_offset: i64,
@@ -59,17 +59,6 @@ impl AcknowledgementBatch {
     }
 }
 
-impl Default for AcknowledgementBatch {
-    fn default() -> Self {
-        Self {
-            first_offset: 0,
-            last_offset: 0,
-            acknowledge_types: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for AcknowledgementBatch {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -101,7 +90,7 @@ impl Wire for AcknowledgementBatch {
 wire::message!(AcknowledgementBatch);
 
 /// `AcknowledgePartition`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcknowledgePartition {
     /// The partition index.
     pub partition_index: i32,
@@ -138,16 +127,6 @@ impl AcknowledgePartition {
     }
 }
 
-impl Default for AcknowledgePartition {
-    fn default() -> Self {
-        Self {
-            partition_index: 0,
-            acknowledgement_batches: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for AcknowledgePartition {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -177,7 +156,7 @@ impl Wire for AcknowledgePartition {
 wire::message!(AcknowledgePartition);
 
 /// `AcknowledgeTopic`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcknowledgeTopic {
     /// The unique topic ID.
     pub topic_id: Uuid,
@@ -211,12 +190,6 @@ impl AcknowledgeTopic {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for AcknowledgeTopic {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

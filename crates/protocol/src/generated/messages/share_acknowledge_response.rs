@@ -14,7 +14,7 @@ use crate::messages::BrokerId;
 use crate::wire::{self, Sink, Wire};
 
 /// `LeaderIdAndEpoch`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeaderIdAndEpoch {
     /// The ID of the current leader or -1 if the leader is unknown.
     pub leader_id: i32,
@@ -51,12 +51,6 @@ impl LeaderIdAndEpoch {
     }
 }
 
-impl Default for LeaderIdAndEpoch {
-    fn default() -> Self {
-        Self { leader_id: 0, leader_epoch: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for LeaderIdAndEpoch {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -83,7 +77,7 @@ impl Wire for LeaderIdAndEpoch {
 wire::message!(LeaderIdAndEpoch);
 
 /// `PartitionData`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionData {
     /// The partition index.
     pub partition_index: i32,
@@ -138,18 +132,6 @@ impl PartitionData {
     }
 }
 
-impl Default for PartitionData {
-    fn default() -> Self {
-        Self {
-            partition_index: 0,
-            error_code: 0,
-            error_message: None,
-            current_leader: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for PartitionData {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -180,7 +162,7 @@ impl Wire for PartitionData {
 wire::message!(PartitionData);
 
 /// `ShareAcknowledgeTopicResponse`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareAcknowledgeTopicResponse {
     /// The unique topic ID.
     pub topic_id: Uuid,
@@ -217,12 +199,6 @@ impl ShareAcknowledgeTopicResponse {
     }
 }
 
-impl Default for ShareAcknowledgeTopicResponse {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for ShareAcknowledgeTopicResponse {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -249,7 +225,7 @@ impl Wire for ShareAcknowledgeTopicResponse {
 wire::message!(ShareAcknowledgeTopicResponse);
 
 /// `NodeEndpoint`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeEndpoint {
     /// The ID of the associated node.
     pub node_id: BrokerId,
@@ -304,18 +280,6 @@ impl NodeEndpoint {
     }
 }
 
-impl Default for NodeEndpoint {
-    fn default() -> Self {
-        Self {
-            node_id: BrokerId(0),
-            host: Default::default(),
-            port: 0,
-            rack: None,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for NodeEndpoint {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -346,7 +310,7 @@ impl Wire for NodeEndpoint {
 wire::message!(NodeEndpoint);
 
 /// `ShareAcknowledgeResponse`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareAcknowledgeResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     pub throttle_time_ms: i32,
@@ -416,20 +380,6 @@ impl ShareAcknowledgeResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ShareAcknowledgeResponse {
-    fn default() -> Self {
-        Self {
-            throttle_time_ms: 0,
-            error_code: 0,
-            error_message: None,
-            acquisition_lock_timeout_ms: 0,
-            responses: Default::default(),
-            node_endpoints: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

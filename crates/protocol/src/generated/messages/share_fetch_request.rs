@@ -14,7 +14,7 @@ use crate::messages::GroupId;
 use crate::wire::{self, Sink, Wire};
 
 /// `AcknowledgementBatch`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcknowledgementBatch {
     /// First offset of batch of records to acknowledge.
     pub first_offset: i64,
@@ -59,17 +59,6 @@ impl AcknowledgementBatch {
     }
 }
 
-impl Default for AcknowledgementBatch {
-    fn default() -> Self {
-        Self {
-            first_offset: 0,
-            last_offset: 0,
-            acknowledge_types: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for AcknowledgementBatch {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -101,7 +90,7 @@ impl Wire for AcknowledgementBatch {
 wire::message!(AcknowledgementBatch);
 
 /// `FetchPartition`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchPartition {
     /// The partition index.
     pub partition_index: i32,
@@ -138,16 +127,6 @@ impl FetchPartition {
     }
 }
 
-impl Default for FetchPartition {
-    fn default() -> Self {
-        Self {
-            partition_index: 0,
-            acknowledgement_batches: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for FetchPartition {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -177,7 +156,7 @@ impl Wire for FetchPartition {
 wire::message!(FetchPartition);
 
 /// `FetchTopic`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchTopic {
     /// The unique topic ID.
     pub topic_id: Uuid,
@@ -214,12 +193,6 @@ impl FetchTopic {
     }
 }
 
-impl Default for FetchTopic {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for FetchTopic {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -246,7 +219,7 @@ impl Wire for FetchTopic {
 wire::message!(FetchTopic);
 
 /// `ForgottenTopic`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForgottenTopic {
     /// The unique topic ID.
     pub topic_id: Uuid,
@@ -280,12 +253,6 @@ impl ForgottenTopic {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ForgottenTopic {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

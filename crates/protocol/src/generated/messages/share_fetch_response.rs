@@ -14,7 +14,7 @@ use crate::messages::BrokerId;
 use crate::wire::{self, Sink, Wire};
 
 /// `LeaderIdAndEpoch`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeaderIdAndEpoch {
     /// The ID of the current leader or -1 if the leader is unknown.
     pub leader_id: i32,
@@ -51,12 +51,6 @@ impl LeaderIdAndEpoch {
     }
 }
 
-impl Default for LeaderIdAndEpoch {
-    fn default() -> Self {
-        Self { leader_id: 0, leader_epoch: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for LeaderIdAndEpoch {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -83,7 +77,7 @@ impl Wire for LeaderIdAndEpoch {
 wire::message!(LeaderIdAndEpoch);
 
 /// `AcquiredRecords`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcquiredRecords {
     /// The earliest offset in this batch of acquired records.
     pub first_offset: i64,
@@ -128,12 +122,6 @@ impl AcquiredRecords {
     }
 }
 
-impl Default for AcquiredRecords {
-    fn default() -> Self {
-        Self { first_offset: 0, last_offset: 0, delivery_count: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for AcquiredRecords {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -162,7 +150,7 @@ impl Wire for AcquiredRecords {
 wire::message!(AcquiredRecords);
 
 /// `PartitionData`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionData {
     /// The partition index.
     pub partition_index: i32,
@@ -251,22 +239,6 @@ impl PartitionData {
     }
 }
 
-impl Default for PartitionData {
-    fn default() -> Self {
-        Self {
-            partition_index: 0,
-            error_code: 0,
-            error_message: None,
-            acknowledge_error_code: 0,
-            acknowledge_error_message: None,
-            current_leader: Default::default(),
-            records: Default::default(),
-            acquired_records: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for PartitionData {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -317,7 +289,7 @@ impl Wire for PartitionData {
 wire::message!(PartitionData);
 
 /// `ShareFetchableTopicResponse`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareFetchableTopicResponse {
     /// The unique topic ID.
     pub topic_id: Uuid,
@@ -354,12 +326,6 @@ impl ShareFetchableTopicResponse {
     }
 }
 
-impl Default for ShareFetchableTopicResponse {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for ShareFetchableTopicResponse {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -386,7 +352,7 @@ impl Wire for ShareFetchableTopicResponse {
 wire::message!(ShareFetchableTopicResponse);
 
 /// `NodeEndpoint`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeEndpoint {
     /// The ID of the associated node.
     pub node_id: BrokerId,
@@ -441,18 +407,6 @@ impl NodeEndpoint {
     }
 }
 
-impl Default for NodeEndpoint {
-    fn default() -> Self {
-        Self {
-            node_id: BrokerId(0),
-            host: Default::default(),
-            port: 0,
-            rack: None,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for NodeEndpoint {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -483,7 +437,7 @@ impl Wire for NodeEndpoint {
 wire::message!(NodeEndpoint);
 
 /// `ShareFetchResponse`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareFetchResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     pub throttle_time_ms: i32,
@@ -551,20 +505,6 @@ impl ShareFetchResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ShareFetchResponse {
-    fn default() -> Self {
-        Self {
-            throttle_time_ms: 0,
-            error_code: 0,
-            error_message: None,
-            acquisition_lock_timeout_ms: 0,
-            responses: Default::default(),
-            node_endpoints: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::messages::GroupId;
 use crate::wire::{self, Sink, Wire};
 
 /// `StreamsGroupDescribeRequest`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupDescribeRequest {
     /// The ids of the groups to describe
     pub group_ids: Vec<GroupId>,
@@ -56,17 +56,6 @@ impl StreamsGroupDescribeRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StreamsGroupDescribeRequest {
-    fn default() -> Self {
-        Self {
-            group_ids: Default::default(),
-            include_authorized_operations: false,
-            include_topology_description: false,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

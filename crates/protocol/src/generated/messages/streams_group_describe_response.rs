@@ -13,7 +13,7 @@ use crate::messages::{GroupId, TopicName};
 use crate::wire::{self, Sink, Wire};
 
 /// `Endpoint`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// host of the endpoint
     pub host: StrBytes,
@@ -50,12 +50,6 @@ impl Endpoint {
     }
 }
 
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self { host: Default::default(), port: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for Endpoint {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -82,7 +76,7 @@ impl Wire for Endpoint {
 wire::message!(Endpoint);
 
 /// `TaskOffset`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskOffset {
     /// The subtopology identifier.
     pub subtopology_id: StrBytes,
@@ -127,17 +121,6 @@ impl TaskOffset {
     }
 }
 
-impl Default for TaskOffset {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            partition: 0,
-            offset: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TaskOffset {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -166,7 +149,7 @@ impl Wire for TaskOffset {
 wire::message!(TaskOffset);
 
 /// `Assignment`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignment {
     /// Active tasks for this client.
     pub active_tasks: Vec<TaskIds>,
@@ -211,17 +194,6 @@ impl Assignment {
     }
 }
 
-impl Default for Assignment {
-    fn default() -> Self {
-        Self {
-            active_tasks: Default::default(),
-            standby_tasks: Default::default(),
-            warmup_tasks: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for Assignment {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -256,7 +228,7 @@ impl Wire for Assignment {
 wire::message!(Assignment);
 
 /// `TaskIds`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskIds {
     /// The subtopology identifier.
     pub subtopology_id: StrBytes,
@@ -293,16 +265,6 @@ impl TaskIds {
     }
 }
 
-impl Default for TaskIds {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TaskIds {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -332,7 +294,7 @@ impl Wire for TaskIds {
 wire::message!(TaskIds);
 
 /// `KeyValue`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyValue {
     /// key of the config
     pub key: StrBytes,
@@ -369,12 +331,6 @@ impl KeyValue {
     }
 }
 
-impl Default for KeyValue {
-    fn default() -> Self {
-        Self { key: Default::default(), value: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for KeyValue {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -401,7 +357,7 @@ impl Wire for KeyValue {
 wire::message!(KeyValue);
 
 /// `TopicInfo`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicInfo {
     /// The name of the topic.
     pub name: TopicName,
@@ -454,18 +410,6 @@ impl TopicInfo {
     }
 }
 
-impl Default for TopicInfo {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partitions: 0,
-            replication_factor: 0,
-            topic_configs: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopicInfo {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -498,7 +442,7 @@ impl Wire for TopicInfo {
 wire::message!(TopicInfo);
 
 /// `TopologyDescription`, in versions 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescription {
     /// The subtopologies that make up this topology.
     pub subtopologies: Vec<TopologyDescriptionSubtopology>,
@@ -535,16 +479,6 @@ impl TopologyDescription {
     }
 }
 
-impl Default for TopologyDescription {
-    fn default() -> Self {
-        Self {
-            subtopologies: Default::default(),
-            global_stores: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescription {
     const MIN: i16 = 1;
     const MAX: i16 = 1;
@@ -577,7 +511,7 @@ impl Wire for TopologyDescription {
 wire::message!(TopologyDescription);
 
 /// `TopologyDescriptionSubtopology`, in versions 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescriptionSubtopology {
     /// The subtopology identifier, unique within the topology.
     pub subtopology_id: StrBytes,
@@ -614,16 +548,6 @@ impl TopologyDescriptionSubtopology {
     }
 }
 
-impl Default for TopologyDescriptionSubtopology {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            nodes: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescriptionSubtopology {
     const MIN: i16 = 1;
     const MAX: i16 = 1;
@@ -650,7 +574,7 @@ impl Wire for TopologyDescriptionSubtopology {
 wire::message!(TopologyDescriptionSubtopology);
 
 /// `TopologyDescriptionNode`, in versions 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescriptionNode {
     /// The name of this node (e.g., KSTREAM-SOURCE-0000000000).
     pub name: StrBytes,
@@ -721,20 +645,6 @@ impl TopologyDescriptionNode {
     }
 }
 
-impl Default for TopologyDescriptionNode {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            node_type: 0,
-            source_topics: Default::default(),
-            sink_topic: None,
-            stores: Default::default(),
-            successors: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescriptionNode {
     const MIN: i16 = 1;
     const MAX: i16 = 1;
@@ -775,7 +685,7 @@ impl Wire for TopologyDescriptionNode {
 wire::message!(TopologyDescriptionNode);
 
 /// `TopologyDescriptionGlobalStore`, in versions 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescriptionGlobalStore {
     /// The source node providing data to the global store.
     pub source: TopologyDescriptionNode,
@@ -812,16 +722,6 @@ impl TopologyDescriptionGlobalStore {
     }
 }
 
-impl Default for TopologyDescriptionGlobalStore {
-    fn default() -> Self {
-        Self {
-            source: Default::default(),
-            processor: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescriptionGlobalStore {
     const MIN: i16 = 1;
     const MAX: i16 = 1;
@@ -848,7 +748,7 @@ impl Wire for TopologyDescriptionGlobalStore {
 wire::message!(TopologyDescriptionGlobalStore);
 
 /// `Subtopology`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subtopology {
     /// String to uniquely identify the subtopology.
     pub subtopology_id: StrBytes,
@@ -909,19 +809,6 @@ impl Subtopology {
     }
 }
 
-impl Default for Subtopology {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            source_topics: Default::default(),
-            repartition_sink_topics: Default::default(),
-            state_changelog_topics: Default::default(),
-            repartition_source_topics: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for Subtopology {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -970,7 +857,7 @@ impl Wire for Subtopology {
 wire::message!(Subtopology);
 
 /// `Topology`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topology {
     /// The epoch of the currently initialized topology for this group.
     pub epoch: i32,
@@ -1009,12 +896,6 @@ impl Topology {
     }
 }
 
-impl Default for Topology {
-    fn default() -> Self {
-        Self { epoch: 0, subtopologies: None, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for Topology {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -1043,7 +924,7 @@ impl Wire for Topology {
 wire::message!(Topology);
 
 /// `Member`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Member {
     /// The member ID.
     pub member_id: StrBytes,
@@ -1187,29 +1068,6 @@ impl Member {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for Member {
-    fn default() -> Self {
-        Self {
-            member_id: Default::default(),
-            member_epoch: 0,
-            instance_id: None,
-            rack_id: None,
-            client_id: Default::default(),
-            client_host: Default::default(),
-            topology_epoch: 0,
-            process_id: Default::default(),
-            user_endpoint: None,
-            client_tags: Default::default(),
-            task_offsets: Default::default(),
-            task_end_offsets: Default::default(),
-            assignment: Default::default(),
-            target_assignment: Default::default(),
-            is_classic: false,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 
@@ -1519,7 +1377,7 @@ impl Wire for DescribedGroup {
 wire::message!(DescribedGroup);
 
 /// `StreamsGroupDescribeResponse`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupDescribeResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     pub throttle_time_ms: i32,
@@ -1553,12 +1411,6 @@ impl StreamsGroupDescribeResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StreamsGroupDescribeResponse {
-    fn default() -> Self {
-        Self { throttle_time_ms: 0, groups: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

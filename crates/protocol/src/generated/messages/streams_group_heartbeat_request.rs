@@ -13,7 +13,7 @@ use crate::messages::{GroupId, TopicName};
 use crate::wire::{self, Sink, Wire};
 
 /// `KeyValue`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyValue {
     /// key of the config
     pub key: StrBytes,
@@ -50,12 +50,6 @@ impl KeyValue {
     }
 }
 
-impl Default for KeyValue {
-    fn default() -> Self {
-        Self { key: Default::default(), value: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for KeyValue {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -82,7 +76,7 @@ impl Wire for KeyValue {
 wire::message!(KeyValue);
 
 /// `TopicInfo`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicInfo {
     /// The name of the topic.
     pub name: TopicName,
@@ -135,18 +129,6 @@ impl TopicInfo {
     }
 }
 
-impl Default for TopicInfo {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partitions: 0,
-            replication_factor: 0,
-            topic_configs: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopicInfo {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -179,7 +161,7 @@ impl Wire for TopicInfo {
 wire::message!(TopicInfo);
 
 /// `Endpoint`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// host of the endpoint
     pub host: StrBytes,
@@ -216,12 +198,6 @@ impl Endpoint {
     }
 }
 
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self { host: Default::default(), port: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for Endpoint {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -248,7 +224,7 @@ impl Wire for Endpoint {
 wire::message!(Endpoint);
 
 /// `TaskOffset`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskOffset {
     /// The subtopology identifier.
     pub subtopology_id: StrBytes,
@@ -293,17 +269,6 @@ impl TaskOffset {
     }
 }
 
-impl Default for TaskOffset {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            partition: 0,
-            offset: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TaskOffset {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -332,7 +297,7 @@ impl Wire for TaskOffset {
 wire::message!(TaskOffset);
 
 /// `TaskIds`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskIds {
     /// The subtopology identifier.
     pub subtopology_id: StrBytes,
@@ -369,16 +334,6 @@ impl TaskIds {
     }
 }
 
-impl Default for TaskIds {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TaskIds {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -408,7 +363,7 @@ impl Wire for TaskIds {
 wire::message!(TaskIds);
 
 /// `CopartitionGroup`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CopartitionGroup {
     /// The topics the topology reads from. Index into the array on the subtopology level.
     pub source_topics: Vec<i16>,
@@ -453,17 +408,6 @@ impl CopartitionGroup {
     }
 }
 
-impl Default for CopartitionGroup {
-    fn default() -> Self {
-        Self {
-            source_topics: Default::default(),
-            source_topic_regex: Default::default(),
-            repartition_source_topics: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for CopartitionGroup {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -501,7 +445,7 @@ impl Wire for CopartitionGroup {
 wire::message!(CopartitionGroup);
 
 /// `Subtopology`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subtopology {
     /// String to uniquely identify the subtopology. Deterministically generated from the topology
     pub subtopology_id: StrBytes,
@@ -578,21 +522,6 @@ impl Subtopology {
     }
 }
 
-impl Default for Subtopology {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            source_topics: Default::default(),
-            source_topic_regex: Default::default(),
-            state_changelog_topics: Default::default(),
-            repartition_sink_topics: Default::default(),
-            repartition_source_topics: Default::default(),
-            copartition_groups: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for Subtopology {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -651,7 +580,7 @@ impl Wire for Subtopology {
 wire::message!(Subtopology);
 
 /// `Topology`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topology {
     /// The epoch of the topology. Used to check if the topology corresponds to the topology initialized on the brokers.
     pub epoch: i32,
@@ -685,12 +614,6 @@ impl Topology {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for Topology {
-    fn default() -> Self {
-        Self { epoch: 0, subtopologies: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::messages::TopicName;
 use crate::wire::{self, Sink, Wire};
 
 /// `Status`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// A code to indicate that a particular status is active for the group membership
     pub status_code: i8,
@@ -50,12 +50,6 @@ impl Status {
     }
 }
 
-impl Default for Status {
-    fn default() -> Self {
-        Self { status_code: 0, status_detail: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for Status {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -82,7 +76,7 @@ impl Wire for Status {
 wire::message!(Status);
 
 /// `TopicPartition`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicPartition {
     /// topic name
     pub topic: TopicName,
@@ -119,16 +113,6 @@ impl TopicPartition {
     }
 }
 
-impl Default for TopicPartition {
-    fn default() -> Self {
-        Self {
-            topic: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopicPartition {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -158,7 +142,7 @@ impl Wire for TopicPartition {
 wire::message!(TopicPartition);
 
 /// `TaskIds`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskIds {
     /// The subtopology identifier.
     pub subtopology_id: StrBytes,
@@ -195,16 +179,6 @@ impl TaskIds {
     }
 }
 
-impl Default for TaskIds {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TaskIds {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -234,7 +208,7 @@ impl Wire for TaskIds {
 wire::message!(TaskIds);
 
 /// `Endpoint`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// host of the endpoint
     pub host: StrBytes,
@@ -271,12 +245,6 @@ impl Endpoint {
     }
 }
 
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self { host: Default::default(), port: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for Endpoint {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -303,7 +271,7 @@ impl Wire for Endpoint {
 wire::message!(Endpoint);
 
 /// `EndpointToPartitions`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndpointToPartitions {
     /// User-defined endpoint to connect to the node
     pub user_endpoint: Endpoint,
@@ -345,17 +313,6 @@ impl EndpointToPartitions {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for EndpointToPartitions {
-    fn default() -> Self {
-        Self {
-            user_endpoint: Default::default(),
-            active_partitions: Default::default(),
-            standby_partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::messages::{GroupId, TopicName};
 use crate::wire::{self, Sink, Wire};
 
 /// `TopologyDescription`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescription {
     /// The subtopologies that make up this topology.
     pub subtopologies: Vec<TopologyDescriptionSubtopology>,
@@ -50,16 +50,6 @@ impl TopologyDescription {
     }
 }
 
-impl Default for TopologyDescription {
-    fn default() -> Self {
-        Self {
-            subtopologies: Default::default(),
-            global_stores: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescription {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -92,7 +82,7 @@ impl Wire for TopologyDescription {
 wire::message!(TopologyDescription);
 
 /// `TopologyDescriptionSubtopology`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescriptionSubtopology {
     /// The subtopology identifier, unique within the topology.
     pub subtopology_id: StrBytes,
@@ -129,16 +119,6 @@ impl TopologyDescriptionSubtopology {
     }
 }
 
-impl Default for TopologyDescriptionSubtopology {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            nodes: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescriptionSubtopology {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -165,7 +145,7 @@ impl Wire for TopologyDescriptionSubtopology {
 wire::message!(TopologyDescriptionSubtopology);
 
 /// `TopologyDescriptionNode`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescriptionNode {
     /// The name of this node (e.g., KSTREAM-SOURCE-0000000000).
     pub name: StrBytes,
@@ -236,20 +216,6 @@ impl TopologyDescriptionNode {
     }
 }
 
-impl Default for TopologyDescriptionNode {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            node_type: 0,
-            source_topics: Default::default(),
-            sink_topic: None,
-            stores: Default::default(),
-            successors: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescriptionNode {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -290,7 +256,7 @@ impl Wire for TopologyDescriptionNode {
 wire::message!(TopologyDescriptionNode);
 
 /// `TopologyDescriptionGlobalStore`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopologyDescriptionGlobalStore {
     /// The source node providing data to the global store.
     pub source: TopologyDescriptionNode,
@@ -327,16 +293,6 @@ impl TopologyDescriptionGlobalStore {
     }
 }
 
-impl Default for TopologyDescriptionGlobalStore {
-    fn default() -> Self {
-        Self {
-            source: Default::default(),
-            processor: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopologyDescriptionGlobalStore {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -363,7 +319,7 @@ impl Wire for TopologyDescriptionGlobalStore {
 wire::message!(TopologyDescriptionGlobalStore);
 
 /// `StreamsGroupTopologyDescriptionUpdateRequest`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupTopologyDescriptionUpdateRequest {
     /// The streams group identifier.
     pub group_id: GroupId,
@@ -413,18 +369,6 @@ impl StreamsGroupTopologyDescriptionUpdateRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StreamsGroupTopologyDescriptionUpdateRequest {
-    fn default() -> Self {
-        Self {
-            group_id: Default::default(),
-            member_id: Default::default(),
-            topology_epoch: 0,
-            topology_description: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::messages::TopicName;
 use crate::wire::{self, Sink, Wire};
 
 /// `TxnOffsetCommitResponsePartition`, in versions 0-6.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TxnOffsetCommitResponsePartition {
     /// The partition index.
     pub partition_index: i32,
@@ -50,12 +50,6 @@ impl TxnOffsetCommitResponsePartition {
     }
 }
 
-impl Default for TxnOffsetCommitResponsePartition {
-    fn default() -> Self {
-        Self { partition_index: 0, error_code: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for TxnOffsetCommitResponsePartition {
     const MIN: i16 = 0;
     const MAX: i16 = 6;
@@ -84,7 +78,7 @@ impl Wire for TxnOffsetCommitResponsePartition {
 wire::message!(TxnOffsetCommitResponsePartition);
 
 /// `TxnOffsetCommitResponseTopic`, in versions 0-6.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TxnOffsetCommitResponseTopic {
     /// The topic name.
     ///
@@ -133,17 +127,6 @@ impl TxnOffsetCommitResponseTopic {
     }
 }
 
-impl Default for TxnOffsetCommitResponseTopic {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            topic_id: Uuid::nil(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TxnOffsetCommitResponseTopic {
     const MIN: i16 = 0;
     const MAX: i16 = 6;
@@ -182,7 +165,7 @@ impl Wire for TxnOffsetCommitResponseTopic {
 wire::message!(TxnOffsetCommitResponseTopic);
 
 /// `TxnOffsetCommitResponse`, in versions 0-6.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TxnOffsetCommitResponse {
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if the request did not violate any quota.
     pub throttle_time_ms: i32,
@@ -216,12 +199,6 @@ impl TxnOffsetCommitResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for TxnOffsetCommitResponse {
-    fn default() -> Self {
-        Self { throttle_time_ms: 0, topics: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

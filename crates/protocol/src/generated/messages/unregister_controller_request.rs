@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `UnregisterControllerRequest`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnregisterControllerRequest {
     /// The controller ID to unregister.
     pub controller_id: i32,
@@ -37,12 +37,6 @@ impl UnregisterControllerRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for UnregisterControllerRequest {
-    fn default() -> Self {
-        Self { controller_id: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

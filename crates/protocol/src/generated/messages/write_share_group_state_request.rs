@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `StateBatch`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StateBatch {
     /// The first offset of this state batch.
     pub first_offset: i64,
@@ -63,18 +63,6 @@ impl StateBatch {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StateBatch {
-    fn default() -> Self {
-        Self {
-            first_offset: 0,
-            last_offset: 0,
-            delivery_state: 0,
-            delivery_count: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 
@@ -239,7 +227,7 @@ impl Wire for PartitionData {
 wire::message!(PartitionData);
 
 /// `WriteStateData`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteStateData {
     /// The topic identifier.
     pub topic_id: Uuid,
@@ -276,12 +264,6 @@ impl WriteStateData {
     }
 }
 
-impl Default for WriteStateData {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for WriteStateData {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -308,7 +290,7 @@ impl Wire for WriteStateData {
 wire::message!(WriteStateData);
 
 /// `WriteShareGroupStateRequest`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteShareGroupStateRequest {
     /// The group identifier.
     pub group_id: StrBytes,
@@ -342,16 +324,6 @@ impl WriteShareGroupStateRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for WriteShareGroupStateRequest {
-    fn default() -> Self {
-        Self {
-            group_id: Default::default(),
-            topics: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `PartitionResult`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionResult {
     /// The partition index.
     pub partition: i32,
@@ -60,12 +60,6 @@ impl PartitionResult {
     }
 }
 
-impl Default for PartitionResult {
-    fn default() -> Self {
-        Self { partition: 0, error_code: 0, error_message: None, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for PartitionResult {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -94,7 +88,7 @@ impl Wire for PartitionResult {
 wire::message!(PartitionResult);
 
 /// `WriteStateResult`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteStateResult {
     /// The topic identifier.
     pub topic_id: Uuid,
@@ -131,12 +125,6 @@ impl WriteStateResult {
     }
 }
 
-impl Default for WriteStateResult {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for WriteStateResult {
     const MIN: i16 = 0;
     const MAX: i16 = 1;
@@ -163,7 +151,7 @@ impl Wire for WriteStateResult {
 wire::message!(WriteStateResult);
 
 /// `WriteShareGroupStateResponse`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteShareGroupStateResponse {
     /// The write results.
     pub results: Vec<WriteStateResult>,
@@ -189,12 +177,6 @@ impl WriteShareGroupStateResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for WriteShareGroupStateResponse {
-    fn default() -> Self {
-        Self { results: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::messages::{ProducerId, TopicName};
 use crate::wire::{self, Sink, Wire};
 
 /// `WritableTxnMarkerTopic`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WritableTxnMarkerTopic {
     /// The topic name.
     pub name: TopicName,
@@ -49,16 +49,6 @@ impl WritableTxnMarkerTopic {
     }
 }
 
-impl Default for WritableTxnMarkerTopic {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partition_indexes: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for WritableTxnMarkerTopic {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -88,7 +78,7 @@ impl Wire for WritableTxnMarkerTopic {
 wire::message!(WritableTxnMarkerTopic);
 
 /// `WritableTxnMarker`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WritableTxnMarker {
     /// The current producer ID.
     pub producer_id: ProducerId,
@@ -159,20 +149,6 @@ impl WritableTxnMarker {
     }
 }
 
-impl Default for WritableTxnMarker {
-    fn default() -> Self {
-        Self {
-            producer_id: ProducerId(0),
-            producer_epoch: 0,
-            transaction_result: false,
-            topics: Default::default(),
-            coordinator_epoch: 0,
-            transaction_version: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for WritableTxnMarker {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -217,7 +193,7 @@ impl Wire for WritableTxnMarker {
 wire::message!(WritableTxnMarker);
 
 /// `WriteTxnMarkersRequest`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteTxnMarkersRequest {
     /// The transaction markers to be written.
     pub markers: Vec<WritableTxnMarker>,
@@ -243,12 +219,6 @@ impl WriteTxnMarkersRequest {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for WriteTxnMarkersRequest {
-    fn default() -> Self {
-        Self { markers: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

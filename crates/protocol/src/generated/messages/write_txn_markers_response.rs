@@ -12,7 +12,7 @@ use crate::messages::{ProducerId, TopicName};
 use crate::wire::{self, Sink, Wire};
 
 /// `WritableTxnMarkerPartitionResult`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WritableTxnMarkerPartitionResult {
     /// The partition index.
     pub partition_index: i32,
@@ -49,12 +49,6 @@ impl WritableTxnMarkerPartitionResult {
     }
 }
 
-impl Default for WritableTxnMarkerPartitionResult {
-    fn default() -> Self {
-        Self { partition_index: 0, error_code: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for WritableTxnMarkerPartitionResult {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -81,7 +75,7 @@ impl Wire for WritableTxnMarkerPartitionResult {
 wire::message!(WritableTxnMarkerPartitionResult);
 
 /// `WritableTxnMarkerTopicResult`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WritableTxnMarkerTopicResult {
     /// The topic name.
     pub name: TopicName,
@@ -118,16 +112,6 @@ impl WritableTxnMarkerTopicResult {
     }
 }
 
-impl Default for WritableTxnMarkerTopicResult {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for WritableTxnMarkerTopicResult {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -155,7 +139,7 @@ impl Wire for WritableTxnMarkerTopicResult {
 wire::message!(WritableTxnMarkerTopicResult);
 
 /// `WritableTxnMarkerResult`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WritableTxnMarkerResult {
     /// The current producer ID in use by the transactional ID.
     pub producer_id: ProducerId,
@@ -192,16 +176,6 @@ impl WritableTxnMarkerResult {
     }
 }
 
-impl Default for WritableTxnMarkerResult {
-    fn default() -> Self {
-        Self {
-            producer_id: ProducerId(0),
-            topics: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for WritableTxnMarkerResult {
     const MIN: i16 = 1;
     const MAX: i16 = 2;
@@ -228,7 +202,7 @@ impl Wire for WritableTxnMarkerResult {
 wire::message!(WritableTxnMarkerResult);
 
 /// `WriteTxnMarkersResponse`, in versions 1-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteTxnMarkersResponse {
     /// The results for writing makers.
     pub markers: Vec<WritableTxnMarkerResult>,
@@ -254,12 +228,6 @@ impl WriteTxnMarkersResponse {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for WriteTxnMarkersResponse {
-    fn default() -> Self {
-        Self { markers: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `AbortTransactionRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AbortTransactionRecord {
     /// An optional textual description of why the transaction was aborted.
     ///
@@ -40,12 +40,6 @@ impl AbortTransactionRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for AbortTransactionRecord {
-    fn default() -> Self {
-        Self { reason: None, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

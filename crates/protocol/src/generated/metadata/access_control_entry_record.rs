@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `AccessControlEntryRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessControlEntryRecord {
     /// The unique ID of this ACL.
     pub id: Uuid,
@@ -95,22 +95,6 @@ impl AccessControlEntryRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for AccessControlEntryRecord {
-    fn default() -> Self {
-        Self {
-            id: Uuid::nil(),
-            resource_type: 0,
-            resource_name: Default::default(),
-            pattern_type: 0,
-            principal: Default::default(),
-            host: Default::default(),
-            operation: 0,
-            permission_type: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `BeginTransactionRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BeginTransactionRecord {
     /// An optional textual description of this transaction.
     ///
@@ -40,12 +40,6 @@ impl BeginTransactionRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for BeginTransactionRecord {
-    fn default() -> Self {
-        Self { name: None, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `BrokerRegistrationChangeRecord`, in versions 0-3.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerRegistrationChangeRecord {
     /// The broker id.
     pub broker_id: i32,
@@ -86,20 +86,6 @@ impl BrokerRegistrationChangeRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for BrokerRegistrationChangeRecord {
-    fn default() -> Self {
-        Self {
-            broker_id: 0,
-            broker_epoch: 0,
-            fenced: 0,
-            in_controlled_shutdown: 0,
-            log_dirs: Default::default(),
-            cordoned_log_dirs: None,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

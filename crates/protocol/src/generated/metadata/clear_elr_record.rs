@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ClearElrRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClearElrRecord {
     /// The name of the topic to clear ELRs for, or empty if all ELRs should be cleared.
     pub topic_name: StrBytes,
@@ -38,12 +38,6 @@ impl ClearElrRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ClearElrRecord {
-    fn default() -> Self {
-        Self { topic_name: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

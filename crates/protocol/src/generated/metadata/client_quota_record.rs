@@ -87,7 +87,7 @@ impl Wire for EntityData {
 wire::message!(EntityData);
 
 /// `ClientQuotaRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClientQuotaRecord {
     /// The quota entity to alter.
     pub entity: Vec<EntityData>,
@@ -137,18 +137,6 @@ impl ClientQuotaRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ClientQuotaRecord {
-    fn default() -> Self {
-        Self {
-            entity: Default::default(),
-            key: Default::default(),
-            value: 0.0,
-            remove: false,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

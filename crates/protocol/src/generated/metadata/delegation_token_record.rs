@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `DelegationTokenRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DelegationTokenRecord {
     /// The delegation token owner.
     pub owner: StrBytes,
@@ -86,21 +86,6 @@ impl DelegationTokenRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for DelegationTokenRecord {
-    fn default() -> Self {
-        Self {
-            owner: Default::default(),
-            requester: Default::default(),
-            renewers: Default::default(),
-            issue_timestamp: 0,
-            max_timestamp: 0,
-            expiration_timestamp: 0,
-            token_id: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

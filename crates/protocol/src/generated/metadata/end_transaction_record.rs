@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `EndTransactionRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndTransactionRecord {
     /// Tags this code does not know, by number: carried, not understood.
     pub unknown_tagged_fields: BTreeMap<i32, Bytes>,
@@ -29,12 +29,6 @@ impl EndTransactionRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for EndTransactionRecord {
-    fn default() -> Self {
-        Self { unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `FeatureLevelRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeatureLevelRecord {
     /// The feature name.
     pub name: StrBytes,
@@ -46,12 +46,6 @@ impl FeatureLevelRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for FeatureLevelRecord {
-    fn default() -> Self {
-        Self { name: Default::default(), feature_level: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `FenceBrokerRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FenceBrokerRecord {
     /// The broker ID to fence. It will be removed from all ISRs.
     pub id: i32,
@@ -45,12 +45,6 @@ impl FenceBrokerRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for FenceBrokerRecord {
-    fn default() -> Self {
-        Self { id: 0, epoch: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

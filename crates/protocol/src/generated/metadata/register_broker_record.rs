@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `BrokerEndpoint`, in versions 0-4.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerEndpoint {
     /// The name of the endpoint.
     pub name: StrBytes,
@@ -66,18 +66,6 @@ impl BrokerEndpoint {
     }
 }
 
-impl Default for BrokerEndpoint {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            host: Default::default(),
-            port: 0,
-            security_protocol: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for BrokerEndpoint {
     const MIN: i16 = 0;
     const MAX: i16 = 4;
@@ -108,7 +96,7 @@ impl Wire for BrokerEndpoint {
 wire::message!(BrokerEndpoint);
 
 /// `BrokerFeature`, in versions 0-4.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerFeature {
     /// The feature name.
     pub name: StrBytes,
@@ -150,17 +138,6 @@ impl BrokerFeature {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for BrokerFeature {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            min_supported_version: 0,
-            max_supported_version: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `ControllerEndpoint`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ControllerEndpoint {
     /// The name of the endpoint.
     pub name: StrBytes,
@@ -66,18 +66,6 @@ impl ControllerEndpoint {
     }
 }
 
-impl Default for ControllerEndpoint {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            host: Default::default(),
-            port: 0,
-            security_protocol: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for ControllerEndpoint {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -108,7 +96,7 @@ impl Wire for ControllerEndpoint {
 wire::message!(ControllerEndpoint);
 
 /// `ControllerFeature`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ControllerFeature {
     /// The feature name.
     pub name: StrBytes,
@@ -153,17 +141,6 @@ impl ControllerFeature {
     }
 }
 
-impl Default for ControllerFeature {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            min_supported_version: 0,
-            max_supported_version: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for ControllerFeature {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -192,7 +169,7 @@ impl Wire for ControllerFeature {
 wire::message!(ControllerFeature);
 
 /// `RegisterControllerRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegisterControllerRecord {
     /// The controller id.
     pub controller_id: i32,
@@ -250,19 +227,6 @@ impl RegisterControllerRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for RegisterControllerRecord {
-    fn default() -> Self {
-        Self {
-            controller_id: 0,
-            incarnation_id: Uuid::nil(),
-            zk_migration_ready: false,
-            end_points: Default::default(),
-            features: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `RemoveAccessControlEntryRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoveAccessControlEntryRecord {
     /// The ID of the AccessControlEntry to remove.
     pub id: Uuid,
@@ -38,12 +38,6 @@ impl RemoveAccessControlEntryRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for RemoveAccessControlEntryRecord {
-    fn default() -> Self {
-        Self { id: Uuid::nil(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `RemoveDelegationTokenRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoveDelegationTokenRecord {
     /// The tokenID to remove.
     pub token_id: StrBytes,
@@ -38,12 +38,6 @@ impl RemoveDelegationTokenRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for RemoveDelegationTokenRecord {
-    fn default() -> Self {
-        Self { token_id: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `RemoveTopicRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoveTopicRecord {
     /// The topic to remove. All associated partitions will be removed as well.
     pub topic_id: Uuid,
@@ -38,12 +38,6 @@ impl RemoveTopicRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for RemoveTopicRecord {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

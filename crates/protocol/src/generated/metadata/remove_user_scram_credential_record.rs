@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `RemoveUserScramCredentialRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoveUserScramCredentialRecord {
     /// The user name.
     pub name: StrBytes,
@@ -46,12 +46,6 @@ impl RemoveUserScramCredentialRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for RemoveUserScramCredentialRecord {
-    fn default() -> Self {
-        Self { name: Default::default(), mechanism: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

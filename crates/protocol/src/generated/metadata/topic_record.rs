@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `TopicRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicRecord {
     /// The topic name.
     pub name: StrBytes,
@@ -47,12 +47,6 @@ impl TopicRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for TopicRecord {
-    fn default() -> Self {
-        Self { name: Default::default(), topic_id: Uuid::nil(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `UnfenceBrokerRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnfenceBrokerRecord {
     /// The broker ID to unfence.
     pub id: i32,
@@ -45,12 +45,6 @@ impl UnfenceBrokerRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for UnfenceBrokerRecord {
-    fn default() -> Self {
-        Self { id: 0, epoch: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `UnregisterBrokerRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnregisterBrokerRecord {
     /// The broker id.
     pub broker_id: i32,
@@ -45,12 +45,6 @@ impl UnregisterBrokerRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for UnregisterBrokerRecord {
-    fn default() -> Self {
-        Self { broker_id: 0, broker_epoch: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `UserScramCredentialRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserScramCredentialRecord {
     /// The user name.
     pub name: StrBytes,
@@ -78,20 +78,6 @@ impl UserScramCredentialRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for UserScramCredentialRecord {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            mechanism: 0,
-            salt: Default::default(),
-            stored_key: Default::default(),
-            server_key: Default::default(),
-            iterations: 0,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

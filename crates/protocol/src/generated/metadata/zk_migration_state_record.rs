@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ZkMigrationStateRecord`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ZkMigrationStateRecord {
     /// One of the possible migration states.
     pub zk_migration_state: i8,
@@ -37,12 +37,6 @@ impl ZkMigrationStateRecord {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ZkMigrationStateRecord {
-    fn default() -> Self {
-        Self { zk_migration_state: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `TopicPartitions`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicPartitions {
     /// The topic Id.
     pub topic_id: Uuid,
@@ -56,17 +56,6 @@ impl TopicPartitions {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for TopicPartitions {
-    fn default() -> Self {
-        Self {
-            topic_id: Uuid::nil(),
-            partitions: Default::default(),
-            assignment_epochs: None,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 
@@ -118,7 +107,7 @@ impl Wire for TopicPartitions {
 wire::message!(TopicPartitions);
 
 /// `ConsumerGroupCurrentMemberAssignmentValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupCurrentMemberAssignmentValue {
     /// The current member epoch that is expected from the member in the heartbeat request.
     pub member_epoch: i32,
@@ -176,19 +165,6 @@ impl ConsumerGroupCurrentMemberAssignmentValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ConsumerGroupCurrentMemberAssignmentValue {
-    fn default() -> Self {
-        Self {
-            member_epoch: 0,
-            previous_member_epoch: 0,
-            state: 0,
-            assigned_partitions: Default::default(),
-            partitions_pending_revocation: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

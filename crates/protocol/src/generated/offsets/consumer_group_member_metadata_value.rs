@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ClassicProtocol`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClassicProtocol {
     /// The protocol name.
     pub name: StrBytes,
@@ -49,16 +49,6 @@ impl ClassicProtocol {
     }
 }
 
-impl Default for ClassicProtocol {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            metadata: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for ClassicProtocol {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -85,7 +75,7 @@ impl Wire for ClassicProtocol {
 wire::message!(ClassicProtocol);
 
 /// `ClassicMemberMetadata`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClassicMemberMetadata {
     /// The session timeout if the consumer uses the classic protocol.
     pub session_timeout_ms: i32,
@@ -119,16 +109,6 @@ impl ClassicMemberMetadata {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ClassicMemberMetadata {
-    fn default() -> Self {
-        Self {
-            session_timeout_ms: 0,
-            supported_protocols: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

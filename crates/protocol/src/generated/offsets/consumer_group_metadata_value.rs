@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ConsumerGroupMetadataValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupMetadataValue {
     /// The group epoch.
     pub epoch: i32,
@@ -47,12 +47,6 @@ impl ConsumerGroupMetadataValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ConsumerGroupMetadataValue {
-    fn default() -> Self {
-        Self { epoch: 0, metadata_hash: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ConsumerGroupPartitionMetadataKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupPartitionMetadataKey {
     /// The group id.
     pub group_id: StrBytes,
@@ -21,12 +21,6 @@ impl ConsumerGroupPartitionMetadataKey {
     pub fn with_group_id(mut self, value: StrBytes) -> Self {
         self.group_id = value;
         self
-    }
-}
-
-impl Default for ConsumerGroupPartitionMetadataKey {
-    fn default() -> Self {
-        Self { group_id: Default::default() }
     }
 }
 

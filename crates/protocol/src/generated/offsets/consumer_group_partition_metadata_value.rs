@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `PartitionMetadata`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionMetadata {
     /// The partition number.
     pub partition: i32,
@@ -50,12 +50,6 @@ impl PartitionMetadata {
     }
 }
 
-impl Default for PartitionMetadata {
-    fn default() -> Self {
-        Self { partition: 0, racks: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for PartitionMetadata {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -84,7 +78,7 @@ impl Wire for PartitionMetadata {
 wire::message!(PartitionMetadata);
 
 /// `TopicMetadata`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicMetadata {
     /// The topic id.
     pub topic_id: Uuid,
@@ -137,18 +131,6 @@ impl TopicMetadata {
     }
 }
 
-impl Default for TopicMetadata {
-    fn default() -> Self {
-        Self {
-            topic_id: Uuid::nil(),
-            topic_name: Default::default(),
-            num_partitions: 0,
-            partition_metadata: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopicMetadata {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -181,7 +163,7 @@ impl Wire for TopicMetadata {
 wire::message!(TopicMetadata);
 
 /// `ConsumerGroupPartitionMetadataValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupPartitionMetadataValue {
     /// The list of topic metadata.
     pub topics: Vec<TopicMetadata>,
@@ -207,12 +189,6 @@ impl ConsumerGroupPartitionMetadataValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ConsumerGroupPartitionMetadataValue {
-    fn default() -> Self {
-        Self { topics: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ConsumerGroupRegularExpressionKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupRegularExpressionKey {
     /// The group id.
     pub group_id: StrBytes,
@@ -29,12 +29,6 @@ impl ConsumerGroupRegularExpressionKey {
     pub fn with_regular_expression(mut self, value: StrBytes) -> Self {
         self.regular_expression = value;
         self
-    }
-}
-
-impl Default for ConsumerGroupRegularExpressionKey {
-    fn default() -> Self {
-        Self { group_id: Default::default(), regular_expression: Default::default() }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ConsumerGroupRegularExpressionValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupRegularExpressionValue {
     /// Kafka's `Topics`.
     pub topics: Vec<StrBytes>,
@@ -54,12 +54,6 @@ impl ConsumerGroupRegularExpressionValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ConsumerGroupRegularExpressionValue {
-    fn default() -> Self {
-        Self { topics: Default::default(), version: 0, timestamp: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ConsumerGroupTargetAssignmentMemberKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupTargetAssignmentMemberKey {
     /// The group id.
     pub group_id: StrBytes,
@@ -29,12 +29,6 @@ impl ConsumerGroupTargetAssignmentMemberKey {
     pub fn with_member_id(mut self, value: StrBytes) -> Self {
         self.member_id = value;
         self
-    }
-}
-
-impl Default for ConsumerGroupTargetAssignmentMemberKey {
-    fn default() -> Self {
-        Self { group_id: Default::default(), member_id: Default::default() }
     }
 }
 

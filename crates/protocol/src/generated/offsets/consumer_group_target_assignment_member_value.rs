@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `TopicPartition`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicPartition {
     /// The topic id.
     pub topic_id: Uuid,
@@ -49,12 +49,6 @@ impl TopicPartition {
     }
 }
 
-impl Default for TopicPartition {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for TopicPartition {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -84,7 +78,7 @@ impl Wire for TopicPartition {
 wire::message!(TopicPartition);
 
 /// `ConsumerGroupTargetAssignmentMemberValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerGroupTargetAssignmentMemberValue {
     /// The assigned partitions.
     pub topic_partitions: Vec<TopicPartition>,
@@ -110,12 +104,6 @@ impl ConsumerGroupTargetAssignmentMemberValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ConsumerGroupTargetAssignmentMemberValue {
-    fn default() -> Self {
-        Self { topic_partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

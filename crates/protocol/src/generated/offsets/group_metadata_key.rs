@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `GroupMetadataKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupMetadataKey {
     /// The group id.
     pub group: StrBytes,
@@ -21,12 +21,6 @@ impl GroupMetadataKey {
     pub fn with_group(mut self, value: StrBytes) -> Self {
         self.group = value;
         self
-    }
-}
-
-impl Default for GroupMetadataKey {
-    fn default() -> Self {
-        Self { group: Default::default() }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `LegacyOffsetCommitValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LegacyOffsetCommitValue {
     /// The offset that the consumer wants to store (for this partition).
     pub offset: i64,
@@ -37,12 +37,6 @@ impl LegacyOffsetCommitValue {
     pub fn with_commit_timestamp(mut self, value: i64) -> Self {
         self.commit_timestamp = value;
         self
-    }
-}
-
-impl Default for LegacyOffsetCommitValue {
-    fn default() -> Self {
-        Self { offset: 0, metadata: Default::default(), commit_timestamp: 0 }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `OffsetCommitKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetCommitKey {
     /// The consumer group id.
     pub group: StrBytes,
@@ -37,12 +37,6 @@ impl OffsetCommitKey {
     pub fn with_partition(mut self, value: i32) -> Self {
         self.partition = value;
         self
-    }
-}
-
-impl Default for OffsetCommitKey {
-    fn default() -> Self {
-        Self { group: Default::default(), topic: Default::default(), partition: 0 }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ShareGroupCurrentMemberAssignmentKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareGroupCurrentMemberAssignmentKey {
     /// The group id.
     pub group_id: StrBytes,
@@ -29,12 +29,6 @@ impl ShareGroupCurrentMemberAssignmentKey {
     pub fn with_member_id(mut self, value: StrBytes) -> Self {
         self.member_id = value;
         self
-    }
-}
-
-impl Default for ShareGroupCurrentMemberAssignmentKey {
-    fn default() -> Self {
-        Self { group_id: Default::default(), member_id: Default::default() }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `TopicPartitions`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicPartitions {
     /// The topic Id.
     pub topic_id: Uuid,
@@ -49,12 +49,6 @@ impl TopicPartitions {
     }
 }
 
-impl Default for TopicPartitions {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), partitions: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for TopicPartitions {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -84,7 +78,7 @@ impl Wire for TopicPartitions {
 wire::message!(TopicPartitions);
 
 /// `ShareGroupCurrentMemberAssignmentValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareGroupCurrentMemberAssignmentValue {
     /// The current member epoch that is expected from the member in the heartbeat request.
     pub member_epoch: i32,
@@ -134,18 +128,6 @@ impl ShareGroupCurrentMemberAssignmentValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ShareGroupCurrentMemberAssignmentValue {
-    fn default() -> Self {
-        Self {
-            member_epoch: 0,
-            previous_member_epoch: 0,
-            state: 0,
-            assigned_partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ShareGroupMetadataValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareGroupMetadataValue {
     /// The group epoch.
     pub epoch: i32,
@@ -45,12 +45,6 @@ impl ShareGroupMetadataValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ShareGroupMetadataValue {
-    fn default() -> Self {
-        Self { epoch: 0, metadata_hash: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

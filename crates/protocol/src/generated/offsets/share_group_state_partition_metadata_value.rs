@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `TopicPartitionsInfo`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicPartitionsInfo {
     /// The topic identifier.
     pub topic_id: Uuid,
@@ -58,17 +58,6 @@ impl TopicPartitionsInfo {
     }
 }
 
-impl Default for TopicPartitionsInfo {
-    fn default() -> Self {
-        Self {
-            topic_id: Uuid::nil(),
-            topic_name: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopicPartitionsInfo {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -100,7 +89,7 @@ impl Wire for TopicPartitionsInfo {
 wire::message!(TopicPartitionsInfo);
 
 /// `TopicInfo`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicInfo {
     /// The topic identifier.
     pub topic_id: Uuid,
@@ -137,12 +126,6 @@ impl TopicInfo {
     }
 }
 
-impl Default for TopicInfo {
-    fn default() -> Self {
-        Self { topic_id: Uuid::nil(), topic_name: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for TopicInfo {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -169,7 +152,7 @@ impl Wire for TopicInfo {
 wire::message!(TopicInfo);
 
 /// `ShareGroupStatePartitionMetadataValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareGroupStatePartitionMetadataValue {
     /// The topic-partitions whose share-group state is being initialized.
     pub initializing_topics: Vec<TopicPartitionsInfo>,
@@ -211,17 +194,6 @@ impl ShareGroupStatePartitionMetadataValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for ShareGroupStatePartitionMetadataValue {
-    fn default() -> Self {
-        Self {
-            initializing_topics: Default::default(),
-            initialized_topics: Default::default(),
-            deleting_topics: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `ShareGroupTargetAssignmentMemberKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareGroupTargetAssignmentMemberKey {
     /// The group id.
     pub group_id: StrBytes,
@@ -29,12 +29,6 @@ impl ShareGroupTargetAssignmentMemberKey {
     pub fn with_member_id(mut self, value: StrBytes) -> Self {
         self.member_id = value;
         self
-    }
-}
-
-impl Default for ShareGroupTargetAssignmentMemberKey {
-    fn default() -> Self {
-        Self { group_id: Default::default(), member_id: Default::default() }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `TaskIds`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskIds {
     /// The subtopology ID.
     pub subtopology_id: StrBytes,
@@ -56,17 +56,6 @@ impl TaskIds {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for TaskIds {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            partitions: Default::default(),
-            assignment_epochs: None,
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 
@@ -118,7 +107,7 @@ impl Wire for TaskIds {
 wire::message!(TaskIds);
 
 /// `StreamsGroupCurrentMemberAssignmentValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupCurrentMemberAssignmentValue {
     /// The current member epoch that is expected from the member in the heartbeat request.
     pub member_epoch: i32,
@@ -208,23 +197,6 @@ impl StreamsGroupCurrentMemberAssignmentValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StreamsGroupCurrentMemberAssignmentValue {
-    fn default() -> Self {
-        Self {
-            member_epoch: 0,
-            previous_member_epoch: 0,
-            state: 0,
-            active_tasks: Default::default(),
-            standby_tasks: Default::default(),
-            warmup_tasks: Default::default(),
-            active_tasks_pending_revocation: Default::default(),
-            standby_tasks_pending_revocation: Default::default(),
-            warmup_tasks_pending_revocation: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `StreamsGroupMemberMetadataKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupMemberMetadataKey {
     /// The group ID.
     pub group_id: StrBytes,
@@ -29,12 +29,6 @@ impl StreamsGroupMemberMetadataKey {
     pub fn with_member_id(mut self, value: StrBytes) -> Self {
         self.member_id = value;
         self
-    }
-}
-
-impl Default for StreamsGroupMemberMetadataKey {
-    fn default() -> Self {
-        Self { group_id: Default::default(), member_id: Default::default() }
     }
 }
 

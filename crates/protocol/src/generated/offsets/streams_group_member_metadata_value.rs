@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `Endpoint`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// The host of the endpoint.
     pub host: StrBytes,
@@ -49,12 +49,6 @@ impl Endpoint {
     }
 }
 
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self { host: Default::default(), port: 0, unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for Endpoint {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -81,7 +75,7 @@ impl Wire for Endpoint {
 wire::message!(Endpoint);
 
 /// `KeyValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyValue {
     /// The key of the config.
     pub key: StrBytes,
@@ -115,12 +109,6 @@ impl KeyValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for KeyValue {
-    fn default() -> Self {
-        Self { key: Default::default(), value: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

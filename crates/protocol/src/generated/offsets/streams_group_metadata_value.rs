@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `LastAssignmentConfig`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastAssignmentConfig {
     /// Key of the config.
     pub key: StrBytes,
@@ -46,12 +46,6 @@ impl LastAssignmentConfig {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for LastAssignmentConfig {
-    fn default() -> Self {
-        Self { key: Default::default(), value: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

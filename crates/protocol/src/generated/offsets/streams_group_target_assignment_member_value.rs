@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `TaskIds`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskIds {
     /// The subtopology ID.
     pub subtopology_id: StrBytes,
@@ -49,16 +49,6 @@ impl TaskIds {
     }
 }
 
-impl Default for TaskIds {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            partitions: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TaskIds {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -88,7 +78,7 @@ impl Wire for TaskIds {
 wire::message!(TaskIds);
 
 /// `StreamsGroupTargetAssignmentMemberValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupTargetAssignmentMemberValue {
     /// Currently assigned active tasks for this streams client.
     pub active_tasks: Vec<TaskIds>,
@@ -130,17 +120,6 @@ impl StreamsGroupTargetAssignmentMemberValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StreamsGroupTargetAssignmentMemberValue {
-    fn default() -> Self {
-        Self {
-            active_tasks: Default::default(),
-            standby_tasks: Default::default(),
-            warmup_tasks: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 

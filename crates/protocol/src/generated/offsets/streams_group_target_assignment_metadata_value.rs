@@ -11,7 +11,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `StreamsGroupTargetAssignmentMetadataValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupTargetAssignmentMetadataValue {
     /// The assignment epoch.
     pub assignment_epoch: i32,
@@ -47,12 +47,6 @@ impl StreamsGroupTargetAssignmentMetadataValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StreamsGroupTargetAssignmentMetadataValue {
-    fn default() -> Self {
-        Self { assignment_epoch: 0, assignment_timestamp: 0, unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

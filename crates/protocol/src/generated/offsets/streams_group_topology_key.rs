@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `StreamsGroupTopologyKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupTopologyKey {
     /// The group ID.
     pub group_id: StrBytes,
@@ -21,12 +21,6 @@ impl StreamsGroupTopologyKey {
     pub fn with_group_id(mut self, value: StrBytes) -> Self {
         self.group_id = value;
         self
-    }
-}
-
-impl Default for StreamsGroupTopologyKey {
-    fn default() -> Self {
-        Self { group_id: Default::default() }
     }
 }
 

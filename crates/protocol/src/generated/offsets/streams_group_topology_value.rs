@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `TopicConfig`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicConfig {
     /// The key of the topic-level configuration.
     pub key: StrBytes,
@@ -49,12 +49,6 @@ impl TopicConfig {
     }
 }
 
-impl Default for TopicConfig {
-    fn default() -> Self {
-        Self { key: Default::default(), value: Default::default(), unknown_tagged_fields: BTreeMap::new() }
-    }
-}
-
 impl Wire for TopicConfig {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -81,7 +75,7 @@ impl Wire for TopicConfig {
 wire::message!(TopicConfig);
 
 /// `TopicInfo`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicInfo {
     /// The name of the topic.
     pub name: StrBytes,
@@ -134,18 +128,6 @@ impl TopicInfo {
     }
 }
 
-impl Default for TopicInfo {
-    fn default() -> Self {
-        Self {
-            name: Default::default(),
-            partitions: 0,
-            replication_factor: 0,
-            topic_configs: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for TopicInfo {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -178,7 +160,7 @@ impl Wire for TopicInfo {
 wire::message!(TopicInfo);
 
 /// `CopartitionGroup`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CopartitionGroup {
     /// The topics the topology reads from. Index into the array on the subtopology level.
     pub source_topics: Vec<i16>,
@@ -223,17 +205,6 @@ impl CopartitionGroup {
     }
 }
 
-impl Default for CopartitionGroup {
-    fn default() -> Self {
-        Self {
-            source_topics: Default::default(),
-            source_topic_regex: Default::default(),
-            repartition_source_topics: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for CopartitionGroup {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -271,7 +242,7 @@ impl Wire for CopartitionGroup {
 wire::message!(CopartitionGroup);
 
 /// `Subtopology`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subtopology {
     /// String to uniquely identify the subtopology.
     pub subtopology_id: StrBytes,
@@ -348,21 +319,6 @@ impl Subtopology {
     }
 }
 
-impl Default for Subtopology {
-    fn default() -> Self {
-        Self {
-            subtopology_id: Default::default(),
-            source_topics: Default::default(),
-            source_topic_regex: Default::default(),
-            state_changelog_topics: Default::default(),
-            repartition_sink_topics: Default::default(),
-            repartition_source_topics: Default::default(),
-            copartition_groups: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
-    }
-}
-
 impl Wire for Subtopology {
     const MIN: i16 = 0;
     const MAX: i16 = 0;
@@ -420,7 +376,7 @@ impl Wire for Subtopology {
 wire::message!(Subtopology);
 
 /// `StreamsGroupTopologyValue`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamsGroupTopologyValue {
     /// The epoch of the topology.
     pub epoch: i32,
@@ -454,12 +410,6 @@ impl StreamsGroupTopologyValue {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for StreamsGroupTopologyValue {
-    fn default() -> Self {
-        Self { epoch: 0, subtopologies: Default::default(), unknown_tagged_fields: BTreeMap::new() }
     }
 }
 

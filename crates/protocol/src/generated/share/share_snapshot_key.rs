@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::wire::{self, Sink, Wire};
 
 /// `ShareSnapshotKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShareSnapshotKey {
     /// The group id.
     pub group_id: StrBytes,
@@ -38,12 +38,6 @@ impl ShareSnapshotKey {
     pub fn with_partition(mut self, value: i32) -> Self {
         self.partition = value;
         self
-    }
-}
-
-impl Default for ShareSnapshotKey {
-    fn default() -> Self {
-        Self { group_id: Default::default(), topic_id: Uuid::nil(), partition: 0 }
     }
 }
 

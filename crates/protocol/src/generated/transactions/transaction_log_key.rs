@@ -9,7 +9,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `TransactionLogKey`, in versions 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransactionLogKey {
     /// The transactional id of the transaction.
     pub transactional_id: StrBytes,
@@ -21,12 +21,6 @@ impl TransactionLogKey {
     pub fn with_transactional_id(mut self, value: StrBytes) -> Self {
         self.transactional_id = value;
         self
-    }
-}
-
-impl Default for TransactionLogKey {
-    fn default() -> Self {
-        Self { transactional_id: Default::default() }
     }
 }
 

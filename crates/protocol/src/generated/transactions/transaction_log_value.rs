@@ -12,7 +12,7 @@ use kafka_protocol::protocol::buf::ByteBuf;
 use crate::wire::{self, Sink, Wire};
 
 /// `PartitionsSchema`, in versions 0-1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionsSchema {
     /// Topic involved in the transaction.
     pub topic: StrBytes,
@@ -46,16 +46,6 @@ impl PartitionsSchema {
     pub fn with_unknown_tagged_field(mut self, key: i32, value: Bytes) -> Self {
         self.unknown_tagged_fields.insert(key, value);
         self
-    }
-}
-
-impl Default for PartitionsSchema {
-    fn default() -> Self {
-        Self {
-            topic: Default::default(),
-            partition_ids: Default::default(),
-            unknown_tagged_fields: BTreeMap::new(),
-        }
     }
 }
 
