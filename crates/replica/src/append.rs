@@ -154,7 +154,8 @@ impl ReplicaManager {
                     owned.partition.appended((now, wall), &facts, end, &mut effects);
                     let readable = replica.publish(owned, &effects);
                     self.flush_if_due(replica, owned, &settings, facts.last_offset - base_offset + 1, now);
-                    let appended = self.appended(replica, owned, &facts, validated.log_append_time, options.acks);
+                    let appended =
+                        self.appended(replica, owned, &facts, validated.log_append_time, options.acks);
                     Ok::<_, ProduceRefusal>((appended, readable))
                 }
                 Admitted::Duplicate { base_offset, last_offset, timestamp } => {

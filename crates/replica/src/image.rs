@@ -203,7 +203,8 @@ impl ReplicaManager {
         replica.on(&*self.clock, event);
         if leads && assigned.replicas.len() > 1 {
             let mut followed = self.with_followers.lock();
-            followed.retain(|held| held.strong_count() > 0 && !std::ptr::eq(held.as_ptr(), Arc::as_ptr(replica)));
+            followed
+                .retain(|held| held.strong_count() > 0 && !std::ptr::eq(held.as_ptr(), Arc::as_ptr(replica)));
             followed.push(Arc::downgrade(replica));
         }
         let now_leads = leads.then_some(assigned.leader_epoch);

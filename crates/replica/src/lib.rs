@@ -22,7 +22,6 @@ mod sync;
 mod ticket;
 mod upkeep;
 
-
 pub use append::{AppendOptions, Appended, FrameRef, ProduceRefusal};
 pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};

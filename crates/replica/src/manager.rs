@@ -83,7 +83,11 @@ impl ReplicaManager {
     ///
     /// # Errors
     /// When a dir cannot be loaded.
-    pub fn open(options: ReplicaOptions, dirs: Vec<LogDir>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, Fault> {
+    pub fn open(
+        options: ReplicaOptions,
+        dirs: Vec<LogDir>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Fault> {
         let mut hosted = Vec::new();
         let mut unclaimed = HashMap::new();
         for (number, dir) in dirs.into_iter().enumerate() {
@@ -93,7 +97,10 @@ impl ReplicaManager {
             for found in finder.into_found() {
                 let name = found.log.partition().clone();
                 if unclaimed.insert(name.clone(), (Arc::clone(&dir), found)).is_some() {
-                    tracing::error!("{name} is in two log dirs; the one in {} is used", dir.dir.path().display());
+                    tracing::error!(
+                        "{name} is in two log dirs; the one in {} is used",
+                        dir.dir.path().display()
+                    );
                 }
             }
             hosted.push(dir);

@@ -81,7 +81,9 @@ impl ReplicaManager {
         let unsettled = view.high_watermark < view.epoch_start && isolation != Isolation::Replica;
         let found = match query {
             OffsetQuery::Latest if unsettled => return Err(ErrorCode::OFFSET_NOT_AVAILABLE),
-            OffsetQuery::Latest => Some(FoundOffset { offset: end, timestamp: -1, leader_epoch: view.leader_epoch }),
+            OffsetQuery::Latest => {
+                Some(FoundOffset { offset: end, timestamp: -1, leader_epoch: view.leader_epoch })
+            }
             OffsetQuery::Earliest => {
                 let leader_epoch = LeaderEpochs::new(replica.reader.epochs()).epoch_of(view.log_start);
                 let leader_epoch = leader_epoch.unwrap_or(view.leader_epoch);

@@ -137,7 +137,9 @@ impl Replica {
             if slice.is_empty() || !view.has_aborted {
                 return Vec::new();
             }
-            self.with(|owned| owned.partition.producers().aborted(request.from, view.last_stable_offset).collect())
+            self.with(|owned| {
+                owned.partition.producers().aborted(request.from, view.last_stable_offset).collect()
+            })
         });
         Fetched {
             records: slice.parts.into_iter().map(part).collect(),

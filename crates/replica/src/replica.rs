@@ -303,7 +303,10 @@ impl Replica {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("name", &self.name).field("view", &self.view()).finish_non_exhaustive()
+        f.debug_struct("Replica")
+            .field("name", &self.name)
+            .field("view", &self.view())
+            .finish_non_exhaustive()
     }
 }
 

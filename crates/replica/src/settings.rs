@@ -71,14 +71,23 @@ impl TopicSettings {
             log: if log == *self.log { Arc::clone(&self.log) } else { Arc::new(log) },
             segment_jitter_ms: parse(values, "segment.jitter.ms", self.segment_jitter_ms),
             max_message_bytes: parse(values, "max.message.bytes", self.max_message_bytes),
-            compacted: text(values, "cleanup.policy").map_or(self.compacted, |policy| policy.contains("compact")),
+            compacted: text(values, "cleanup.policy")
+                .map_or(self.compacted, |policy| policy.contains("compact")),
             timestamp_type: match text(values, "message.timestamp.type") {
                 Some("LogAppendTime") => TimestampType::LogAppendTime,
                 Some("CreateTime") => TimestampType::CreateTime,
                 _ => self.timestamp_type,
             },
-            timestamp_before_max_ms: parse(values, "message.timestamp.before.max.ms", self.timestamp_before_max_ms),
-            timestamp_after_max_ms: parse(values, "message.timestamp.after.max.ms", self.timestamp_after_max_ms),
+            timestamp_before_max_ms: parse(
+                values,
+                "message.timestamp.before.max.ms",
+                self.timestamp_before_max_ms,
+            ),
+            timestamp_after_max_ms: parse(
+                values,
+                "message.timestamp.after.max.ms",
+                self.timestamp_after_max_ms,
+            ),
             compression: compression(values, self.compression),
             min_insync_replicas: parse(values, "min.insync.replicas", self.min_insync_replicas),
             flush_messages: parse(values, "flush.messages", self.flush_messages),

@@ -47,7 +47,8 @@ impl Pending {
     }
 
     fn finish(&self, code: ErrorCode) {
-        let done = self.result.compare_exchange(PENDING, i32::from(code.0), Ordering::AcqRel, Ordering::Acquire);
+        let done =
+            self.result.compare_exchange(PENDING, i32::from(code.0), Ordering::AcqRel, Ordering::Acquire);
         if done.is_ok() {
             self.waker.wake();
         }

@@ -1,0 +1,263 @@
+//! A broker's replicas over a real directory: appends, reads, waiting, restarts.
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use common::{Node, batch, idempotent};
+use ottla_protocol::persisted::metadata::ConfigRecord;
+use ottla_replica::{
+    AppendOptions, Isolation, Leadership, LongPoll, OffsetQuery, Origin, ReadAs, ReadRequest, Replica, Ticket,
+};
+use ottla_types::{ErrorCode, Offset};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+const ALL: AppendOptions<'static> =
+    AppendOptions { acks: -1, origin: Origin::Client, version: 9, frame: None };
+const ONE: AppendOptions<'static> = AppendOptions { acks: 1, ..ALL };
+
+fn read(replica: &Arc<Replica>, from: Offset) -> ReadRequest {
+    assert!(replica.view().is_leader);
+    ReadRequest {
+        from,
+        max_bytes: 1 << 20,
+        at_least_one_batch: true,
+        reader: ReadAs::Uncommitted,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+    }
+}
+
+#[tokio::test]
+async fn what_is_appended_is_read_and_acknowledged() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create(&manager, "a", 1);
+    let first = manager.append(&replica, &batch(3), &ONE).expect("appended");
+    assert_eq!((first.base_offset, first.last_offset, first.log_append_time, first.log_start), (0, 2, -1, 0));
+    assert_eq!(first.ticket.ready(), Some(ErrorCode::NONE));
+    let second = manager.append(&replica, &batch(2), &ALL).expect("appended");
+    assert_eq!(second.base_offset, 3);
+    // Alone in sync: the acknowledgement waits for the disk, the reader does not.
+    assert_eq!(replica.view().high_watermark, 5);
+    assert_eq!(Ticket::wait_all(&[second.ticket], Duration::from_secs(30)).await, [ErrorCode::NONE]);
+    let fetched = replica.read(&read(&replica, 1));
+    assert_eq!(fetched.error, ErrorCode::NONE);
+    assert_eq!(fetched.bytes, batch(3).len() + batch(2).len());
+    assert_eq!(replica.read(&read(&replica, 5)).bytes, 0);
+    for outside in [-1, 6] {
+        let fetched = replica.read(&read(&replica, outside));
+        assert_eq!(fetched.error, ErrorCode::OFFSET_OUT_OF_RANGE);
+        assert_eq!(fetched.view.high_watermark, 5, "told also with an error");
+    }
+    let early = ReadRequest { current_leader_epoch: 9, ..read(&replica, 0) };
+    assert_eq!(replica.read(&early).error, ErrorCode::UNKNOWN_LEADER_EPOCH);
+    let other = ReadRequest { last_fetched_epoch: 0, ..read(&replica, 6) };
+    assert_eq!(replica.read(&other).diverging.map(|end| (end.epoch, end.end_offset)), Some((0, 5)));
+}
+
+#[test]
+fn producers_survive_restarts_of_every_kind() {
+    #[derive(Debug)]
+    enum End {
+        /// Everything since the start is replayed.
+        Killed,
+        /// A snapshot, and two batches after it.
+        KilledAfterCheckpoint,
+        Closed,
+    }
+    let node = Node::new();
+    let mut next = 0;
+    for end in [End::Killed, End::KilledAfterCheckpoint, End::Closed, End::Killed] {
+        let manager = node.start();
+        let replica = node.create(&manager, "a", 1);
+        assert_eq!(replica.view().log_end, i64::from(next), "{end:?}");
+        for again in (next - 5).max(0)..next {
+            let duplicate = manager.append(&replica, &idempotent(7, 3, again), &ONE).expect("a duplicate");
+            assert_eq!(duplicate.base_offset, i64::from(again));
+        }
+        if next > 0 {
+            let code = |batch| manager.append(&replica, &batch, &ONE).expect_err("refused").code;
+            assert_eq!(code(idempotent(7, 3, next + 1)), ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+            assert_eq!(code(idempotent(7, 2, next)), ErrorCode::INVALID_PRODUCER_EPOCH);
+        }
+        for turn in 0..4 {
+            if turn == 2 && matches!(end, End::KilledAfterCheckpoint) {
+                manager.checkpoint();
+            }
+            let appended = manager.append(&replica, &idempotent(7, 3, next), &ONE).expect("in order");
+            assert_eq!(appended.base_offset, i64::from(next));
+            next += 1;
+        }
+        drop(replica);
+        if matches!(end, End::Closed) {
+            manager.close(1).expect("closes");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_polls_count_bytes_and_end_in_time() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create(&manager, "a", 1);
+    let size = batch(1).len();
+    let poll = LongPoll::new(size * 2);
+    assert!(poll.watch(&replica, 0, false));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let waiting = tokio::spawn(async move { (poll.until(deadline).await, Instant::now() < deadline) });
+    tokio::task::yield_now().await;
+    manager.append(&replica, &batch(1), &ONE).expect("appended");
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished(), "one batch is not enough");
+    manager.append(&replica, &batch(1), &ONE).expect("appended");
+    assert_eq!(waiting.await.expect("no panic"), (true, true));
+
+    let poll = LongPoll::new(1);
+    assert!(!poll.watch(&replica, 0, false), "there is news already");
+    let poll = LongPoll::new(1);
+    assert!(poll.watch(&replica, 2, false));
+    assert!(!poll.until(Instant::now() + Duration::from_millis(500)).await, "nothing came");
+
+    // A topic that goes away ends the wait.
+    let poll = LongPoll::new(usize::MAX);
+    assert!(poll.watch(&replica, 2, false));
+    node.delete(&manager, "a");
+    assert!(poll.until(Instant::now() + Duration::from_secs(5)).await);
+    assert!(manager.topic("a").is_none());
+    assert_eq!(
+        manager.append(&replica, &batch(1), &ONE).expect_err("gone").code,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+    );
+}
+
+#[test]
+fn leadership_is_told_and_topics_come_anew_empty() {
+    let node = Node::new();
+    let manager = node.start();
+    let told: Arc<Mutex<Vec<Leadership>>> = Arc::default();
+    node.create(&manager, "a", 2);
+    let listener = Arc::clone(&told);
+    manager.on_leadership_change(Box::new(move |change| listener.lock().push(change.clone())));
+    node.create(&manager, "b", 1);
+    node.delete(&manager, "a");
+    let leads = |name: &str| -> Vec<_> {
+        let told = told.lock();
+        told.iter().filter(|change| &*change.partition.topic == name).map(|change| change.leads).collect()
+    };
+    assert_eq!(leads("a"), [Some(0), Some(0), None, None]);
+    assert_eq!(leads("b"), [Some(0)]);
+    let replica = node.create(&manager, "a", 1);
+    assert_eq!(replica.view().log_end, 0);
+    drop((replica, manager));
+
+    // Deleted while the broker is down: the log is not taken for the new topic's.
+    let manager = node.start();
+    let replica = node.create(&manager, "b", 1);
+    manager.append(&replica, &batch(4), &ONE).expect("appended");
+    drop((replica, manager));
+    node.forget("b");
+    let manager = node.start();
+    assert_eq!(node.create(&manager, "b", 1).view().log_end, 0);
+}
+
+#[test]
+fn settings_follow_the_image() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create(&manager, "a", 1);
+    let set = |key: &'static str, value: &'static str| {
+        node.apply(
+            &manager,
+            ConfigRecord::default()
+                .with_resource_type(2)
+                .with_resource_name("a".to_owned().into())
+                .with_name(key.to_owned().into())
+                .with_value(Some(value.to_owned().into())),
+        );
+    };
+    set("max.message.bytes", "10");
+    let refused = manager.append(&replica, &batch(1), &ONE).expect_err("too large");
+    assert_eq!((refused.code, refused.log_start), (ErrorCode::MESSAGE_TOO_LARGE, -1));
+    set("max.message.bytes", "100000");
+    set("cleanup.policy", "compact");
+    let refused = manager.append(&replica, &batch(1), &ONE).expect_err("no key");
+    assert_eq!((refused.code, refused.record_errors.len()), (ErrorCode::INVALID_RECORD, 1));
+    set("cleanup.policy", "delete");
+    set("message.timestamp.type", "LogAppendTime");
+    set("flush.messages", "1");
+    node.clock_to(77_000);
+    let stamped = manager.append(&replica, &batch(1), &ALL).expect("appended");
+    assert_eq!(stamped.log_append_time, 77_000);
+    assert_eq!(stamped.ticket.ready(), Some(ErrorCode::NONE), "flush.messages has synced it");
+}
+
+#[test]
+fn offsets_are_found_by_place_and_time() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create(&manager, "a", 1);
+    let ask = |query| {
+        let found = manager.list_offset(&replica, query, Isolation::Uncommitted, -1).expect("answered");
+        (found.offset, found.timestamp, found.leader_epoch)
+    };
+    assert_eq!(ask(OffsetQuery::MaxTimestamp), (-1, -1, -1));
+    for at in [1_000, 3_000, 2_000] {
+        manager.append(&replica, &common::batch_at(&[at, at + 1]), &ONE).expect("appended");
+    }
+    assert_eq!(ask(OffsetQuery::Latest), (6, -1, 0));
+    assert_eq!(ask(OffsetQuery::Earliest), (0, -1, 0));
+    assert_eq!(ask(OffsetQuery::MaxTimestamp), (3, 3_001, 0));
+    assert_eq!(ask(OffsetQuery::At(1_001)), (1, 1_001, 0));
+    assert_eq!(ask(OffsetQuery::At(1_500)), (2, 3_000, 0));
+    assert_eq!(ask(OffsetQuery::At(9_000)), (-1, -1, -1));
+    assert_eq!(ask(OffsetQuery::Tiered), (-1, -1, -1));
+    let epoch = |epoch| manager.list_offset(&replica, OffsetQuery::Latest, Isolation::Uncommitted, epoch);
+    assert_eq!(epoch(5), Err(ErrorCode::UNKNOWN_LEADER_EPOCH));
+    assert_eq!(epoch(-5), Err(ErrorCode::FENCED_LEADER_EPOCH));
+}
+
+#[test]
+fn upkeep_flushes_and_forgets_in_time() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create(&manager, "a", 1);
+    manager.append(&replica, &idempotent(7, 0, 0), &ONE).expect("appended");
+    assert_eq!(replica.producers().len(), 1);
+    node.clock_to(700_000);
+    manager.upkeep(ottla_types::Millis(700_000));
+    assert_eq!(replica.producers().len(), 1);
+    node.clock_to(90_000_000);
+    manager.upkeep(ottla_types::Millis(90_000_000));
+    assert_eq!(replica.producers().len(), 0);
+}
+
+#[tokio::test]
+async fn replicated_partitions_wait_for_their_followers() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create_replicated(&manager, "a", &[1, 2]);
+    let appended = manager.append(&replica, &batch(2), &ALL).expect("appended");
+    assert_eq!(appended.ticket.ready(), None);
+    assert_eq!(replica.view().high_watermark, 0);
+    assert!(replica.is_followed_by(2) && !replica.is_followed_by(3));
+    let poll = LongPoll::new(1);
+    assert!(poll.watch(&replica, 0, false));
+    manager.follower_fetched(&replica, 2, 0);
+    assert_eq!(appended.ticket.ready(), None);
+    manager.follower_fetched(&replica, 2, 2);
+    assert_eq!(appended.ticket.done().await, ErrorCode::NONE);
+    assert!(poll.until(Instant::now() + Duration::from_secs(5)).await, "the high watermark woke it");
+    // The follower is slow: after a while the controller is asked to let it go.
+    let waiting = manager.append(&replica, &batch(1), &ALL).expect("appended");
+    node.clock_to(100_000);
+    manager.upkeep(ottla_types::Millis(100_000));
+    let proposals = manager.take_isr_proposals();
+    assert_eq!(proposals.len(), 1);
+    assert_eq!(proposals[0].1.isr, [1]);
+    let answer = ottla_replica::IsrAnswer::Decided { partition_epoch: 1, isr: vec![1] };
+    manager.isr_answered(proposals[0].0, answer);
+    // Alone now: its disk has to have it.
+    assert_eq!(waiting.ticket.done().await, ErrorCode::NONE);
+}
