@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import crc32c
 
-from . import settings
-from .wire import Connection, Reader, Writer
+from .wire import Connection, Writer
 
 # base offset, length, leader epoch, magic, crc, attributes, last offset delta, base and max timestamp, producer id,
 # producer epoch, base sequence, record count
@@ -103,6 +102,3 @@ def build_batch(
     ) + records
     head = struct.pack(">iBI", -1, magic, crc32c.crc32c(covered)) + covered
     return struct.pack(">qi", 0, len(head)) + head
-
-
-__all__ = ["Batch", "Reader", "batches", "build_batch", "fetch_v4", "settings", "stored_batches", "varint"]

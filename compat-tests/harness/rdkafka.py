@@ -88,6 +88,31 @@ def produce(bootstrap: str, topic: str, records: list[dict], **config) -> list[M
     return reports.wait(client)
 
 
+#: What a coordinator says while it is being found, created or loaded: ask again.
+NOT_YET = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)
+
+
+def once_coordinated(call):
+    """Repeats the call until the coordinator is there, and returns what it returns."""
+
+    def attempt():
+        try:
+            return call()
+        except KafkaException as refused:
+            if refused.args[0].code() in NOT_YET:
+                return None
+            raise
+
+    return until("the coordinator", attempt)
+
+
+def commit(bootstrap: str, group: str, *places: TopicPartition) -> None:
+    """Commits offsets for a group without being its member."""
+    client = consumer(bootstrap, group)
+    once_coordinated(lambda: client.commit(offsets=list(places), asynchronous=False))
+    client.close()
+
+
 def end_offsets(client: Consumer, topic: str) -> dict[int, int]:
     """The high watermark of each partition."""
     partitions = client.list_topics(topic, timeout=settings.PATIENCE).topics[topic].partitions

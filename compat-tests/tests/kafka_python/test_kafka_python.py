@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewPartitions, NewTopic
 from kafka.structs import OffsetAndMetadata
 
 from harness import settings
@@ -125,8 +126,6 @@ def test_offsets_for_times(broker, topic):
 
 
 def test_admin(broker, unique):
-    from kafka.admin import NewPartitions, NewTopic
-
     name = unique("admin")
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
     admin.create_topics([NewTopic(name=name, num_partitions=2, replication_factor=1)])

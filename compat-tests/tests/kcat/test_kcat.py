@@ -8,6 +8,7 @@ import pytest
 
 from harness import settings
 from harness.raw import stored_batches
+from harness.rdkafka import produce
 from harness.waiting import until
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -113,8 +114,6 @@ def test_consume_from_the_end_sees_only_what_comes(broker, topic):
 
 
 def test_consume_between_timestamps(broker, topic):
-    from harness.rdkafka import produce
-
     name = topic()
     start = 1_700_000_000_000
     produce(broker.bootstrap, name, [{"value": str(i), "timestamp": start + 1000 * i} for i in range(10)], linger_ms=200)
@@ -125,8 +124,6 @@ def test_consume_between_timestamps(broker, topic):
 
 
 def test_query_offsets_by_time(broker, topic):
-    from harness.rdkafka import produce
-
     name = topic()
     produce(broker.bootstrap, name, [{"value": "x", "timestamp": 1_700_000_000_000 + i} for i in range(5)], linger_ms=200)
     assert kcat(broker, "-Q", "-t", f"{name}:0:-2").split() == [name, "[0]", "offset", "0"]

@@ -6,7 +6,7 @@ from confluent_kafka.admin import NewPartitions
 
 from harness import settings
 from harness.member import Member, until_balanced
-from harness.rdkafka import admin, consumer, create_topic, produce, read
+from harness.rdkafka import admin, commit, consumer, create_topic, once_coordinated, produce, read
 from harness.waiting import until
 
 PARTITIONS = 6
@@ -25,16 +25,6 @@ def join(broker):
     yield start
     for member in members:
         member.kill()
-
-
-def committed_or_not_yet(client, place: TopicPartition):
-    """The committed offset, or None while the coordinator moves or loads."""
-    try:
-        return client.committed([place], timeout=settings.PATIENCE)
-    except KafkaException as refused:
-        if refused.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS):
-            return None
-        raise
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -132,9 +122,7 @@ def test_commit_and_resume(broker, topic, unique):
 
 def test_commits_keep_offset_metadata_and_epoch(broker, topic, unique):
     name, group = topic(partitions=3), unique("group")
-    client = consumer(broker.bootstrap, group)
-    client.commit(offsets=[TopicPartition(name, 0, 5, "résumé", 0), TopicPartition(name, 1, 7)], asynchronous=False)
-    client.close()
+    commit(broker.bootstrap, group, TopicPartition(name, 0, 5, "résumé", 0), TopicPartition(name, 1, 7))
     client = consumer(broker.bootstrap, group)
     places = [TopicPartition(name, p) for p in range(3)]
     seen = client.committed(places, timeout=settings.PATIENCE)
@@ -147,32 +135,28 @@ def test_commits_keep_offset_metadata_and_epoch(broker, topic, unique):
 
 
 def test_an_unknown_group_has_no_offsets(broker, topic, unique):
-    client = consumer(broker.bootstrap, unique("group"))
-    [seen] = client.committed([TopicPartition(topic(), 0)], timeout=settings.PATIENCE)
+    client, name = consumer(broker.bootstrap, unique("group")), topic()
+    [seen] = once_coordinated(lambda: client.committed([TopicPartition(name, 0)], timeout=settings.PATIENCE))
     assert seen.offset < 0 and seen.error is None
     client.close()
 
 
 def test_too_much_metadata_is_refused(broker, topic, unique):
-    client = consumer(broker.bootstrap, unique("group"))
     name = topic()
     with pytest.raises(KafkaException) as caught:
-        client.commit(offsets=[TopicPartition(name, 0, 1, "x" * 5000)], asynchronous=False)
+        commit(broker.bootstrap, unique("group"), TopicPartition(name, 0, 1, "x" * 5000))
     assert caught.value.args[0].code() == KafkaError.OFFSET_METADATA_TOO_LARGE
-    client.close()
 
 
 def test_a_group_outlives_a_kill_of_the_broker(new_broker, unique):
     own, name, group = new_broker().start(), unique("topic"), unique("group")
     create_topic(own.bootstrap, name)
     produce(own.bootstrap, name, [{"value": str(i)} for i in range(10)])
-    client = consumer(own.bootstrap, group)
-    client.commit(offsets=[TopicPartition(name, 0, 6, "kept")], asynchronous=False)
-    client.close()
+    commit(own.bootstrap, group, TopicPartition(name, 0, 6, "kept"))
     own.kill()
     own.start()
     client = consumer(own.bootstrap, group)
-    [seen] = until("the coordinator to have loaded", lambda: committed_or_not_yet(client, TopicPartition(name, 0)))
+    [seen] = once_coordinated(lambda: client.committed([TopicPartition(name, 0)], timeout=settings.PATIENCE))
     assert (seen.offset, seen.metadata) == (6, "kept")
     client.subscribe([name])
     assert [m.value() for m in read(client, lambda last: last.get(0) == 9)] == [b"6", b"7", b"8", b"9"]

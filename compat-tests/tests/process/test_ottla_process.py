@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -12,7 +13,7 @@ from harness.broker import STARTED, Broker
 from harness.ports import free_port
 from harness.rdkafka import create_topic, produce, read_all
 from harness.waiting import until
-from harness.wire import Connection
+from harness.wire import Connection, Writer, request
 
 pytestmark = pytest.mark.only("ottla", reason="Kafka's scripts, exit codes and messages differ, or it has no such thing")
 
@@ -48,8 +49,6 @@ def test_sigterm_ends_it_in_good_order(new_broker):
 
 
 def test_sigint_does_too(new_broker):
-    import signal
-
     broker = new_broker().start()
     os.kill(broker.pid, signal.SIGINT)
     assert broker.process.wait(timeout=settings.PATIENCE) == 0
@@ -60,8 +59,6 @@ def test_sigterm_does_not_wait_for_idle_or_polling_clients(new_broker):
     broker = new_broker().start()
     create_topic(broker.bootstrap, "polled")
     idle = [Connection(broker) for _ in range(10)]
-    from harness.wire import Writer, request
-
     poll = Writer().i32(-1).i32(600_000).i32(1).i32(1 << 20).i8(0).i32(1).string("polled").i32(1).i32(0).i64(0).i32(1 << 20)
     idle[0].send(request(1, 4, 1, poll.data))
     assert broker.terminate() == 0

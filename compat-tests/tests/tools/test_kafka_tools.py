@@ -82,16 +82,19 @@ def test_console_consumer_reads_one_partition_from_an_offset(broker, tool, topic
 def test_console_consumer_reads_the_offsets_topic(broker, tool, topic, unique):
     """`__consumer_offsets` holds Kafka's own records: its formatter must be able to read ours."""
     name, group = topic(), unique("group")
-    client = rdkafka.consumer(broker.bootstrap, group)
-    client.commit(offsets=[rdkafka.TopicPartition(name, 0, 42, "noted")], asynchronous=False)
-    client.close()
-    end = sum(rdkafka.end_offsets(rdkafka.consumer(broker.bootstrap), "__consumer_offsets").values())
-    read = tool(CONSOLE_CONSUMER, "--topic", "__consumer_offsets", "--from-beginning", "--max-messages", str(end),
-                "--timeout-ms", "10000", "--formatter", "org.apache.kafka.tools.consumer.OffsetsMessageFormatter")
-    [mine] = [r for r in json_texts(read) if r["key"]["data"].get("group") == group]
-    assert mine["key"] == {"type": 1, "data": {"group": group, "topic": name, "partition": 0}}
+    rdkafka.commit(broker.bootstrap, group, rdkafka.TopicPartition(name, 0, 42, "noted"))
+
+    def mine() -> list[dict]:
+        # Other groups' records may be written meanwhile, and the tool ends after a number of records: read again.
+        end = sum(rdkafka.end_offsets(rdkafka.consumer(broker.bootstrap), "__consumer_offsets").values())
+        read = tool(CONSOLE_CONSUMER, "--topic", "__consumer_offsets", "--from-beginning", "--max-messages", str(end),
+                    "--formatter", "org.apache.kafka.tools.consumer.OffsetsMessageFormatter")
+        return [r for r in json_texts(read) if r["key"]["data"].get("group") == group]
+
+    [record] = until("the commit", mine)
+    assert record["key"] == {"type": 1, "data": {"group": group, "topic": name, "partition": 0}}
     # confluent-kafka sends the zero byte that ends its C string along with the metadata.
-    assert mine["value"]["data"]["offset"] == 42 and mine["value"]["data"]["metadata"].rstrip("\0") == "noted"
+    assert record["value"]["data"]["offset"] == 42 and record["value"]["data"]["metadata"].rstrip("\0") == "noted"
 
 
 def json_texts(text: str) -> list[dict]:
@@ -245,9 +248,7 @@ def test_dump_log_reads_segments(broker, tools, topic, codec):
 
 def test_dump_log_decodes_committed_offsets(broker, tools, topic, unique):
     name, group = topic(), unique("group")
-    client = rdkafka.consumer(broker.bootstrap, group)
-    client.commit(offsets=[rdkafka.TopicPartition(name, 0, 7, "seven")], asynchronous=False)
-    client.close()
+    rdkafka.commit(broker.bootstrap, group, rdkafka.TopicPartition(name, 0, 7, "seven"))
     files = [str(f) for p in range(50) for f in broker.segments("__consumer_offsets", p) if f.stat().st_size]
     out = tools.run(DUMP_LOG, "--files", ",".join(files), "--offsets-decoder").ok().out
     [line] = [line for line in out.splitlines() if group in line and name in line]
