@@ -1,4 +1,4 @@
-"""Record batches as bytes: reading the headers of what a broker stored, and building batches by hand."""
+"""Record batches as bytes: building them by hand, sending and fetching them, reading the headers of what was stored."""
 
 import struct
 import time
@@ -75,6 +75,22 @@ def fetch_v4(connection: Connection, topic: str, partition: int, offset: int, ma
     for _ in range(answer.i32()):
         answer.i64(), answer.i64()
     return end, answer.bytes() or b""
+
+
+def produce_v8(connection: Connection, topic: str, records: bytes, append_times: list[int] | None = None) -> tuple[int, int]:
+    """Produce version 8 with acks=all: error code and base offset of partition 0; the append time goes into the list."""
+    body = Writer().string(None).i16(-1).i32(30_000).i32(1).string(topic).i32(1).i32(0).bytes(records)
+    answer = connection.call(0, 8, body.data)
+    assert (answer.i32(), answer.string(), answer.i32(), answer.i32()) == (1, topic, 1, 0)
+    error, offset, append_time, start = answer.i16(), answer.i64(), answer.i64(), answer.i64()
+    for _ in range(answer.i32()):
+        answer.i32(), answer.string()
+    answer.string()
+    assert answer.i32() == 0 and answer.done
+    assert start == 0 or error != 0
+    if append_times is not None:
+        append_times.append(append_time)
+    return error, offset
 
 
 def varint(value: int) -> bytes:

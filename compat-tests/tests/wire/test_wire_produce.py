@@ -1,40 +1,23 @@
-"""Produce and Fetch by hand: what is refused with which code, and idempotence rule by rule."""
-
-import struct
+"""Produce by hand: what is refused with which code, and idempotence rule by rule."""
 
 import pytest
 
 from harness.raw import batches, build_batch, fetch_v4
+from harness.raw import produce_v8 as produce
 from harness.rdkafka import create_topic
 from harness.waiting import until
-from harness.wire import Connection, Reader, Writer, request
+from harness.wire import Connection, Writer
 
-PRODUCE, FETCH, INIT_PRODUCER_ID = 0, 1, 22
+PRODUCE, INIT_PRODUCER_ID = 0, 22
 
-CORRUPT_MESSAGE, UNKNOWN_TOPIC_OR_PARTITION, MESSAGE_TOO_LARGE, OFFSET_OUT_OF_RANGE = 2, 3, 10, 1
-OUT_OF_ORDER_SEQUENCE, DUPLICATE_SEQUENCE, INVALID_PRODUCER_EPOCH, INVALID_RECORD, INVALID_TIMESTAMP = 45, 46, 47, 87, 32
+CORRUPT_MESSAGE, UNKNOWN_TOPIC_OR_PARTITION, MESSAGE_TOO_LARGE = 2, 3, 10
+OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH, INVALID_RECORD, INVALID_TIMESTAMP = 45, 47, 87, 32
 
 
 @pytest.fixture
 def connection(broker):
     with Connection(broker) as opened:
         yield opened
-
-
-def produce(connection: Connection, topic: str, records: bytes, append_times: list[int] | None = None) -> tuple[int, int]:
-    """Produce version 8 with acks=all: error code and base offset of partition 0; the append time goes into the list."""
-    body = Writer().string(None).i16(-1).i32(30_000).i32(1).string(topic).i32(1).i32(0).bytes(records)
-    answer = connection.call(PRODUCE, 8, body.data)
-    assert (answer.i32(), answer.string(), answer.i32(), answer.i32()) == (1, topic, 1, 0)
-    error, offset, append_time, start = answer.i16(), answer.i64(), answer.i64(), answer.i64()
-    for _ in range(answer.i32()):
-        answer.i32(), answer.string()
-    answer.string()
-    assert answer.i32() == 0 and answer.done
-    assert start == 0 or error != 0
-    if append_times is not None:
-        append_times.append(append_time)
-    return error, offset
 
 
 def producer_id(connection: Connection) -> tuple[int, int]:
@@ -206,152 +189,3 @@ def test_an_invalid_record_names_itself(connection, topic):
     indexes = [(answer.i32(), answer.string())[0] for _ in range(answer.i32())]
     assert indexes == [0, 1]
     assert answer.string()
-
-
-# ---- Fetch
-
-def fetch(connection: Connection, topic: str, offset: int, *, minimum: int = 1, wait: int = 0, limit: int = 1 << 20) -> Reader:
-    body = Writer().i32(-1).i32(wait).i32(minimum).i32(limit).i8(0).i32(1).string(topic).i32(1).i32(0).i64(offset).i32(limit)
-    return connection.call(FETCH, 4, body.data)
-
-
-def fetched(answer: Reader) -> tuple[int, int, int, bytes]:
-    """Error, high watermark, last stable offset, records."""
-    answer.i32(), answer.i32(), answer.string(), answer.i32(), answer.i32()
-    error, high, stable = answer.i16(), answer.i64(), answer.i64()
-    for _ in range(answer.i32()):
-        answer.i64(), answer.i64()
-    return error, high, stable, answer.bytes() or b""
-
-
-def test_fetch_out_of_range_is_measured_against_the_log_end(connection, topic):
-    name = topic()
-    produce(connection, name, build_batch([b"a", b"b"]))
-    assert fetched(fetch(connection, name, 2))[0] == 0
-    assert fetched(fetch(connection, name, 3))[0] == OFFSET_OUT_OF_RANGE
-    assert fetched(fetch(connection, name, -5))[0] == OFFSET_OUT_OF_RANGE
-    assert fetched(fetch(connection, name, 0))[1:3] == (2, 2)
-
-
-def test_fetch_serves_whole_batches_from_the_one_that_holds_the_offset(connection, topic):
-    name = topic()
-    for _ in range(3):
-        produce(connection, name, build_batch([b"a", b"b", b"c"]))
-    _, _, _, records = fetched(fetch(connection, name, 4))
-    assert [b.base_offset for b in batches(records)] == [3, 6]
-
-
-def test_fetch_serves_the_first_batch_whatever_its_size(connection, topic):
-    name = topic()
-    produce(connection, name, build_batch([b"x" * 5000]))
-    produce(connection, name, build_batch([b"y" * 5000]))
-    _, _, _, records = fetched(fetch(connection, name, 0, limit=100))
-    assert [b.base_offset for b in batches(records)] == [0]
-    assert len(records) == len(batches(records)[0].data)
-
-
-def test_fetch_waits_for_min_bytes(connection, broker, topic):
-    name = topic()
-    with Connection(broker) as waiting:
-        wait = Writer().i32(-1).i32(60_000).i32(300).i32(1 << 20).i8(0).i32(1).string(name).i32(1).i32(0).i64(0).i32(1 << 20)
-        waiting.send(request(FETCH, 4, 1, wait.data))
-        for i in range(5):
-            assert produce(connection, name, build_batch([b"x" * 60])) == (0, i)
-        answer = Reader(waiting.receive())
-        assert answer.i32() == 1
-        error, _, _, records = fetched(answer)
-        assert error == 0 and len(records) >= 300
-
-
-def test_fetch_is_answered_after_max_wait(connection, topic):
-    assert fetched(fetch(connection, topic(), 0, wait=50, minimum=1000)) == (0, 0, 0, b"")
-
-
-def test_fetch_of_an_unknown_topic(connection, unique):
-    assert fetched(fetch(connection, unique("nobody"), 0))[0] == UNKNOWN_TOPIC_OR_PARTITION
-
-
-def fetch_v7(connection: Connection, session: int, epoch: int, topics: list[tuple[str, list[tuple[int, int]]]], wait: int = 0):
-    """Fetch version 7, which has sessions: error, session id, and per topic the partitions answered."""
-    body = Writer().i32(-1).i32(wait).i32(1).i32(1 << 20).i8(0).i32(session).i32(epoch).i32(len(topics))
-    for name, partitions in topics:
-        body.string(name).i32(len(partitions))
-        for index, offset in partitions:
-            body.i32(index).i64(offset).i64(-1).i32(1 << 20)
-    answer = connection.call(FETCH, 7, body.i32(0).data)
-    answer.i32()
-    error, identity, found = answer.i16(), answer.i32(), {}
-    for _ in range(answer.i32()):
-        name = answer.string()
-        for _ in range(answer.i32()):
-            index, code, high = answer.i32(), answer.i16(), answer.i64()
-            answer.i64(), answer.i64()
-            for _ in range(answer.i32()):
-                answer.i64(), answer.i64()
-            found[name, index] = (code, high, [b.base_offset for b in batches(answer.bytes() or b"")])
-    assert answer.done
-    return error, identity, found
-
-
-def test_fetch_sessions(connection, topic):
-    """KIP-227: after a full fetch only what changed is named, by either side."""
-    name = topic(partitions=2)
-    error, session, found = fetch_v7(connection, 0, 0, [(name, [(0, 0), (1, 0)])])
-    assert error == 0 and session != 0
-    assert found == {(name, 0): (0, 0, []), (name, 1): (0, 0, [])}
-    assert fetch_v7(connection, session, 1, []) == (0, session, {})
-    produce(connection, name, build_batch([b"a"]))
-    assert fetch_v7(connection, session, 2, []) == (0, session, {(name, 0): (0, 1, [0])})
-    assert fetch_v7(connection, session, 3, [(name, [(0, 1)])]) == (0, session, {})
-    # 71 INVALID_FETCH_SESSION_EPOCH, 70 FETCH_SESSION_ID_NOT_FOUND
-    assert fetch_v7(connection, session, 9, [])[0] == 71
-    assert fetch_v7(connection, 123456, 1, [])[0] == 70
-    # Epoch -1 closes the session.
-    assert fetch_v7(connection, session, -1, [])[:2] == (0, 0)
-    assert fetch_v7(connection, session, 4, [])[0] == 70
-
-
-def test_list_offsets(connection, topic):
-    name = topic()
-    for i in range(3):
-        produce(connection, name, build_batch([b"a", b"b"], timestamp=1_700_000_000_000 + i))
-
-    def ask(when: int) -> tuple[int, int, int]:
-        body = Writer().i32(-1).i32(1).string(name).i32(1).i32(0).i64(when)
-        answer = connection.call(2, 1, body.data)
-        answer.i32(), answer.string(), answer.i32(), answer.i32()
-        return answer.i16(), answer.i64(), answer.i64()
-
-    assert ask(-2) == (0, -1, 0)
-    assert ask(-1) == (0, -1, 6)
-    assert ask(1_700_000_000_001) == (0, 1_700_000_000_001, 2)
-    assert ask(1_700_000_000_003) == (0, -1, -1)
-
-
-def test_metadata_null_and_empty_topic_lists(connection, topic):
-    name = topic()
-
-    def names(version: int, count: int) -> list[str]:
-        answer = connection.call(3, version, struct.pack(">i", count))
-        for _ in range(answer.i32()):
-            answer.i32(), answer.string(), answer.i32()
-            if version >= 1:
-                answer.string()
-        if version >= 1:
-            answer.i32()
-        found = []
-        for _ in range(answer.i32()):
-            assert answer.i16() == 0
-            found.append(answer.string())
-            if version >= 1:
-                answer.i8()
-            for _ in range(answer.i32()):
-                answer.i16(), answer.i32(), answer.i32()
-                for _ in range(2):
-                    for _ in range(answer.i32()):
-                        answer.i32()
-        return found
-
-    assert name in names(0, 0)
-    assert name in names(1, -1)
-    assert names(1, 0) == []
