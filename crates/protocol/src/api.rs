@@ -66,3 +66,41 @@ pub fn request_header_version(key: i16, version: i16) -> Option<i16> {
 pub fn response_header_version(key: i16, version: i16) -> Option<i16> {
     by_key(key).map(|api| api.response_header_version(version))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_finds_every_api_and_nothing_else() {
+        for api in APIS {
+            assert_eq!(by_key(api.key), Some(api));
+        }
+        // LeaderAndIsr, StopReplica, UpdateMetadata and ControlledShutdown went with ZooKeeper.
+        for gone in [-1, 4, 5, 6, 7, 95, i16::MAX, i16::MIN] {
+            assert_eq!(by_key(gone), None, "{gone}");
+        }
+    }
+
+    #[test]
+    fn heads_have_their_exceptions() {
+        assert_eq!((request_header_version(18, 2), request_header_version(18, 3)), (Some(1), Some(2)));
+        assert_eq!((response_header_version(18, 2), response_header_version(18, 5)), (Some(0), Some(0)));
+        // Never flexible.
+        assert_eq!((request_header_version(17, 1), response_header_version(17, 1)), (Some(1), Some(0)));
+        assert_eq!((request_header_version(47, 0), response_header_version(47, 0)), (Some(1), Some(0)));
+        assert_eq!((request_header_version(3, 9), response_header_version(3, 9)), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn versions_are_those_of_kafka_4_4() {
+        let range = |key| by_key(key).map(|api| (api.min, api.max, api.max_stable()));
+        assert_eq!(range(PRODUCE), Some((3, 13, 13)));
+        assert_eq!(range(FETCH), Some((4, 18, 18)));
+        assert_eq!(range(LIST_OFFSETS), Some((1, 11, 11)));
+        assert_eq!(range(OFFSET_FETCH), Some((1, 10, 10)));
+        assert_eq!(range(INIT_PRODUCER_ID), Some((0, 6, 5)));
+        assert_eq!(range(UNREGISTER_CONTROLLER), Some((0, 0, 0)));
+        assert_eq!(APIS.len(), 91);
+    }
+}

@@ -90,3 +90,56 @@ pub fn encode_request<R: Request + Message + HeaderVersion>(
     request.encode(&mut out, version).map_err(fail)?;
     Ok(out.freeze())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header;
+    use crate::messages::{ApiVersionsResponse, HeartbeatRequest, HeartbeatResponse};
+
+    #[test]
+    fn a_frame_is_length_head_and_body() {
+        let response = HeartbeatResponse::default().with_error_code(27).with_throttle_time_ms(5);
+        let plain = encode_response(api::HEARTBEAT, 3, 9, &response).expect("version 3 says this");
+        assert_eq!(plain[..], [0, 0, 0, 10, 0, 0, 0, 9, 0, 0, 0, 5, 0, 27]);
+        let flexible = encode_response(api::HEARTBEAT, 4, 9, &response).expect("version 4 says this");
+        assert_eq!(flexible[..], [0, 0, 0, 12, 0, 0, 0, 9, 0, 0, 0, 0, 5, 0, 27, 0]);
+    }
+
+    #[test]
+    fn the_head_of_api_versions_never_has_tags() {
+        let response = ApiVersionsResponse::default();
+        let frame = encode_response(api::API_VERSIONS, 3, 9, &response).expect("version 3 says this");
+        // Error code right behind the correlation id.
+        assert_eq!(frame[4..], [0, 0, 0, 9, 0, 0, 1, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_a_version_cannot_say_is_an_error() {
+        let response = ApiVersionsResponse::default().with_zk_migration_ready(true);
+        encode_response(api::API_VERSIONS, 0, 9, &response).expect("ignorable");
+        let response = crate::messages::FindCoordinatorResponse::default().with_host("h".into());
+        assert!(matches!(
+            encode_response(api::FIND_COORDINATOR, 4, 9, &response),
+            Err(EncodeError::Body { key: api::FIND_COORDINATOR, version: 4, .. })
+        ));
+        assert!(matches!(encode_response(4, 0, 9, &response), Err(EncodeError::UnknownKey(4))));
+    }
+
+    #[test]
+    fn a_request_frame_is_read_back() {
+        let request = HeartbeatRequest::default().with_generation_id(3);
+        for version in [0, 4] {
+            let mut frame =
+                encode_request(version, 9, Some("peer"), &request).expect("all versions say this");
+            assert_eq!(frame.split_to(4)[..], (frame.len() as i32).to_be_bytes());
+            let head = header::parse(&mut frame).expect("our own head");
+            assert_eq!((head.key, head.version, head.correlation_id), (api::HEARTBEAT, version, 9));
+            assert_eq!(head.client_id.as_deref(), Some("peer"));
+            assert_eq!(
+                decode::<HeartbeatRequest>(head.key, version, &mut frame).expect("our own body"),
+                request
+            );
+        }
+    }
+}

@@ -82,3 +82,56 @@ pub fn parse_response(key: i16, version: i16, frame: &mut Bytes) -> Result<i32, 
     }
     Ok(correlation_id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(key: i16, version: i16, rest: &[u8]) -> Bytes {
+        [&key.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes(), rest].concat().into()
+    }
+
+    #[test]
+    fn the_tag_section_of_a_flexible_head_is_behind_the_client_id() {
+        let mut plain = frame(api::METADATA, 8, &[0, 2, b'm', b'e', 9]);
+        let head = parse(&mut plain).expect("a good head");
+        assert_eq!((head.key, head.version, head.correlation_id), (api::METADATA, 8, 7));
+        assert_eq!(head.client_id.as_deref(), Some("me"));
+        assert_eq!(plain[..], [9]);
+
+        let mut flexible = frame(api::METADATA, 9, &[0, 2, b'm', b'e', 1, 5, 2, 0xaa, 0xbb, 9]);
+        assert_eq!(parse(&mut flexible).expect("a good head").client_id.as_deref(), Some("me"));
+        assert_eq!(flexible[..], [9]);
+    }
+
+    #[test]
+    fn client_ids_may_be_null_or_empty() {
+        assert_eq!(parse(&mut frame(api::METADATA, 1, &[0xff, 0xff])).expect("null").client_id, None);
+        let empty = parse(&mut frame(api::METADATA, 1, &[0, 0])).expect("empty").client_id;
+        assert_eq!(empty.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn an_unknown_version_can_still_be_peeked_at() {
+        let unknown = frame(api::API_VERSIONS, 99, &[]);
+        assert_eq!(peek(&unknown).expect("eight bytes"), (api::API_VERSIONS, 99, 7));
+        assert!(matches!(
+            parse(&mut unknown.clone()),
+            Err(DecodeError::UnsupportedVersion { key: api::API_VERSIONS, version: 99 })
+        ));
+        assert!(matches!(parse(&mut frame(4, 0, &[0, 0])), Err(DecodeError::UnknownKey(4))));
+    }
+
+    #[test]
+    fn a_broken_head_is_refused() {
+        assert!(matches!(peek(&[0; 7]), Err(DecodeError::Head(_))));
+        for rest in [&[][..], &[0], &[0, 3, b'a'], &[0xff, 0xfe], &[0, 1, 0xff], &[0x7f, 0xff]] {
+            let result = parse(&mut frame(api::METADATA, 1, rest));
+            assert!(matches!(result, Err(DecodeError::Head(_))), "{rest:?}: {result:?}");
+        }
+        for tags in [&[][..], &[1], &[1, 0], &[1, 0, 5, 1], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0x80; 6]] {
+            let result = parse(&mut frame(api::METADATA, 9, &[&[0xff, 0xff][..], tags].concat()));
+            assert!(matches!(result, Err(DecodeError::Guard(_))), "{tags:?}: {result:?}");
+        }
+    }
+}

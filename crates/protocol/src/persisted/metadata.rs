@@ -52,7 +52,7 @@ impl MetadataRecord {
     }
 
     /// The version in which Kafka 4.4 writes the record at `level` of `metadata.version`.
-    pub const fn version_at(&self, level: i16) -> i16 {
+    pub fn version_at(&self, level: i16) -> i16 {
         match self {
             Self::RegisterBroker(_) if level >= CORDONED => 4,
             Self::RegisterBroker(_) if level >= DIRECTORIES => 3,
@@ -60,9 +60,10 @@ impl MetadataRecord {
             Self::RegisterBroker(_) => 1,
             Self::Partition(_) | Self::PartitionChange(_) if level >= ELR => 2,
             Self::Partition(_) | Self::PartitionChange(_) if level >= DIRECTORIES => 1,
-            Self::BrokerRegistrationChange(_) if level >= CORDONED => 3,
-            Self::BrokerRegistrationChange(_) if level >= DIRECTORIES => 2,
-            Self::BrokerRegistrationChange(_) => 1,
+            // Each kind of change came with a version, and is written in that, whatever the level.
+            Self::BrokerRegistrationChange(change) if change.cordoned_log_dirs.is_some() => 3,
+            Self::BrokerRegistrationChange(change) if !change.log_dirs.is_empty() => 2,
+            Self::BrokerRegistrationChange(change) if change.in_controlled_shutdown != 0 => 1,
             _ => 0,
         }
     }
@@ -162,4 +163,56 @@ pub(crate) fn read<T: Wire>(key: i16, version: i16, buf: &mut Bytes) -> Result<T
         return Err(DecodeError::UnsupportedVersion { key, version });
     }
     T::read(buf, version).map_err(DecodeError::Body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> MetadataRecord {
+        TopicRecord::default().with_name("t".into()).into()
+    }
+
+    #[test]
+    fn a_frame_is_its_version_the_key_the_records_version_and_the_body() {
+        let frame = topic().encode(0).expect("version 0 has all fields");
+        assert_eq!(frame[..5], [1, 2, 0, 2, b't']);
+        assert_eq!(MetadataRecord::decode(&frame).expect("as written"), topic());
+    }
+
+    #[test]
+    fn what_a_newer_kafka_wrote_is_told_from_damage() {
+        assert!(matches!(MetadataRecord::decode(&[1, 99, 0]), Err(DecodeError::UnknownKey(99))));
+        assert!(matches!(MetadataRecord::decode(&[1, 6, 0]), Err(DecodeError::UnknownKey(6))));
+        let newer = MetadataRecord::decode(&[1, 2, 1]);
+        assert!(matches!(newer, Err(DecodeError::UnsupportedVersion { key: 2, version: 1 })), "{newer:?}");
+        for damaged in [&[][..], &[0, 2, 0], &[2, 2, 0], &[1], &[1, 2], &[0x81, 0x80, 0x80, 0x80, 0x80, 1]] {
+            assert!(matches!(MetadataRecord::decode(damaged), Err(DecodeError::Head(_))), "{damaged:?}");
+        }
+        let mut long = topic().encode(0).expect("as above").to_vec();
+        long.pop();
+        assert!(matches!(MetadataRecord::decode(&long), Err(DecodeError::Body(_))));
+        long.extend([0, 0]);
+        assert!(matches!(MetadataRecord::decode(&long), Err(DecodeError::Trailing(1))));
+    }
+
+    #[test]
+    fn versions_follow_the_level() {
+        let register: MetadataRecord = RegisterBrokerRecord::default().into();
+        let partition: MetadataRecord = PartitionRecord::default().into();
+        let at = |record: &MetadataRecord, levels: [i16; 6]| levels.map(|level| record.version_at(level));
+        assert_eq!(at(&register, [7, 8, 16, 17, 29, 30]), [1, 2, 2, 3, 3, 4]);
+        assert_eq!(at(&partition, [7, 16, 17, 22, 23, 33]), [0, 0, 1, 1, 2, 2]);
+        let change = BrokerRegistrationChangeRecord::default();
+        for (record, version) in [
+            (change.clone().with_fenced(1), 0),
+            (change.clone().with_in_controlled_shutdown(1), 1),
+            (change.clone().with_log_dirs(vec![uuid::Uuid::from_u128(7)]), 2),
+            (change.with_cordoned_log_dirs(Some(Vec::new())), 3),
+        ] {
+            let record = MetadataRecord::from(record);
+            assert_eq!(record.version_at(33), version, "{record:?}");
+            record.encode_at_level(33).expect("the version has what is set");
+        }
+    }
 }
