@@ -12,7 +12,6 @@ const HEADER_CRC: u8 = 0x02;
 const EXTRA: u8 = 0x04;
 const NAME: u8 = 0x08;
 const COMMENT: u8 = 0x10;
-const RESERVED: u8 = 0xe0;
 /// Checksum and length of the uncompressed bytes.
 const TRAILER: usize = 8;
 
@@ -32,6 +31,9 @@ pub(super) struct Decoder<'a> {
 enum State {
     FirstHeader,
     Member,
+    /// The member's bytes are out; its trailer is looked at when more are asked for, so that what is wrong with
+    /// the bytes is found first, as by Kafka.
+    Trailer,
     Finished,
 }
 
@@ -58,6 +60,7 @@ impl<'a> Decoder<'a> {
                         return Ok(true);
                     }
                 }
+                State::Trailer => self.end_member()?,
             }
         }
     }
@@ -71,7 +74,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// One step of the member; goes on to the next one at its end.
+    /// One step of the member.
     fn inflate(&mut self, out: &mut Buffer) -> Result<usize, DecompressError> {
         let inflate = self.inflate.as_mut().expect("taken only by drop");
         let room = out.room(CHUNK);
@@ -85,7 +88,7 @@ impl<'a> Decoder<'a> {
         out.produced(written);
         self.input = &self.input[read..];
         if status == Status::StreamEnd {
-            self.end_member()?;
+            self.state = State::Trailer;
         } else if read == 0 && written == 0 {
             return Err(DecompressError::Truncated);
         }
@@ -119,7 +122,7 @@ impl Drop for Decoder<'_> {
 fn header_len(input: &[u8]) -> Result<usize, DecompressError> {
     let fixed = input.first_chunk::<10>().ok_or(DecompressError::Truncated)?;
     let flags = fixed[3];
-    if !fixed.starts_with(&MAGIC) || fixed[2] != DEFLATE || flags & RESERVED != 0 {
+    if !fixed.starts_with(&MAGIC) || fixed[2] != DEFLATE {
         return Err(DecompressError::Corrupt("no gzip header"));
     }
     let mut at = fixed.len();

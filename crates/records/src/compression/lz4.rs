@@ -94,11 +94,11 @@ impl<'a> Decoder<'a> {
     /// Decompresses the next block; 0 also at the end mark.
     fn block(&mut self, frame: Frame, out: &mut Buffer) -> Result<usize, DecompressError> {
         let word = u32_at(self.input, 0)?;
-        if word == 0 {
+        let size = (word & !STORED) as usize;
+        if size == 0 {
             self.finished = true;
             return Ok(0);
         }
-        let size = (word & !STORED) as usize;
         if size > frame.block_size {
             return Err(DecompressError::Corrupt("an LZ4 block larger than the frame allows"));
         }

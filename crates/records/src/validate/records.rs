@@ -23,10 +23,12 @@ pub(super) struct Latest {
 #[derive(Debug)]
 pub(super) struct Checker<'r> {
     rules: &'r ProduceRules<'r>,
-    /// Timestamps that are allowed; everything when the broker sets them.
+    /// Timestamps that are allowed where the producer's are kept.
     earliest: i64,
     latest_allowed: i64,
-    /// A batch for a LogAppendTime topic may not claim to have been stamped already.
+    /// Whether the topic keeps the producer's timestamps.
+    create_time: bool,
+    /// Whether the batch claims to have been stamped by a broker.
     claims_append_time: bool,
     pub(super) latest: Latest,
     pub(super) errors: RecordErrors,
@@ -36,16 +38,12 @@ impl<'r> Checker<'r> {
     pub(super) fn new(batch: &Batch, rules: &'r ProduceRules<'r>) -> Self {
         let create_time = rules.timestamp_type == TimestampType::CreateTime;
         let now = rules.now;
-        let (earliest, latest_allowed) = if create_time {
-            (now.0.saturating_sub(rules.timestamp_before_max_ms), now.plus(rules.timestamp_after_max_ms).0)
-        } else {
-            (i64::MIN, i64::MAX)
-        };
         Self {
             rules,
-            earliest,
-            latest_allowed,
-            claims_append_time: !create_time && batch.header.timestamp_type() == TimestampType::LogAppendTime,
+            earliest: now.0.saturating_sub(rules.timestamp_before_max_ms),
+            latest_allowed: now.plus(rules.timestamp_after_max_ms).0,
+            create_time,
+            claims_append_time: batch.header.timestamp_type() == TimestampType::LogAppendTime,
             latest: Latest { timestamp: NO_TIMESTAMP, index: 0 },
             errors: RecordErrors::new(batch.bytes.len()),
         }
@@ -54,11 +52,13 @@ impl<'r> Checker<'r> {
     /// Holds one record against the rules. A record without a key on a compacted topic is not looked at further.
     #[inline]
     pub(super) fn record(&mut self, index: i32, timestamp: i64, has_key: bool) {
-        let in_range = (self.earliest..=self.latest_allowed).contains(&timestamp);
+        let timed = self.create_time && timestamp != NO_TIMESTAMP;
         if self.rules.compacted && !has_key {
             self.no_key(index);
-        } else if self.claims_append_time || !in_range && timestamp != NO_TIMESTAMP {
-            self.bad_timestamp(index, timestamp);
+        } else if timed && !(self.earliest..=self.latest_allowed).contains(&timestamp) {
+            self.out_of_range(index, timestamp);
+        } else if self.claims_append_time && !timed {
+            self.claimed(index);
         } else if timestamp > self.latest.timestamp {
             self.latest = Latest { timestamp, index };
         }
@@ -71,15 +71,16 @@ impl<'r> Checker<'r> {
     }
 
     #[cold]
-    fn bad_timestamp(&mut self, index: i32, timestamp: i64) {
+    fn out_of_range(&mut self, index: i32, timestamp: i64) {
         let (from, to) = (self.earliest, self.latest_allowed);
-        if self.claims_append_time {
-            self.errors
-                .timestamp(index, || "a producer does not set the timestamp type LogAppendTime".to_owned());
-        } else {
-            self.errors
-                .timestamp(index, || format!("the timestamp {timestamp} is not within {from} to {to}"));
-        }
+        self.errors.timestamp(index, || format!("the timestamp {timestamp} is not within {from} to {to}"));
+    }
+
+    /// Such a batch is let through only where its time is checked like any producer's.
+    #[cold]
+    fn claimed(&mut self, index: i32) {
+        self.errors
+            .timestamp(index, || "a producer does not set the timestamp type LogAppendTime".to_owned());
     }
 }
 

@@ -257,6 +257,9 @@ fn append_time_claimed_by_the_producer() {
     let refusal = refusal_of(&two().with(|h| h.attributes = 0x08).build(), &rules);
     assert_eq!(refusal.code, ErrorCode::INVALID_TIMESTAMP);
     assert_eq!(refusal.record_errors.len(), 2);
+    // On a CreateTime topic it is one, too, where there is no time to check.
+    let claim = |h: &mut crate::BatchHeader| (h.attributes, h.max_timestamp) = (0x08, -1);
+    refused_by(TIMESTAMP, &two().with(claim).build(), &crate::testing::rules());
 }
 
 #[test]
