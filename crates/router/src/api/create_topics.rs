@@ -1,0 +1,93 @@
+//! CreateTopics (19), versions 2–7 (KIP-4, KIP-464, KIP-516, KIP-525).
+//!
+//! Versions: 4 takes -1 for the defaults; 5 answers with partitions, replication factor and all effective configurations;
+//! 7 with the topic's id. Fields older versions lack are dropped when the answer is encoded.
+//!
+//! Not done: controller mutation quotas (KIP-599), authorization.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use ottla_controller::{Answer, Command};
+use ottla_protocol::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, TopicName, create_topics_response::CreatableTopicResult,
+};
+use ottla_types::ErrorCode;
+
+use crate::{Controllers, Handler, Reply, RequestContext};
+
+pub(crate) struct CreateTopics {
+    controllers: Arc<Controllers>,
+}
+
+impl CreateTopics {
+    pub(crate) fn new(controllers: Arc<Controllers>) -> Self {
+        Self { controllers }
+    }
+}
+
+impl Handler for CreateTopics {
+    type Request = CreateTopicsRequest;
+    type Response = CreateTopicsResponse;
+    const VERSIONS: RangeInclusive<i16> = 2..=7;
+
+    fn handle(&self, _: &RequestContext, request: CreateTopicsRequest) -> Reply<CreateTopicsResponse> {
+        let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+        let Some(deadline) = deadline(request.timeout_ms) else {
+            // Kafka's controller takes nothing up whose time has passed.
+            return Reply::Now(all_failed(names, ErrorCode::REQUEST_TIMED_OUT));
+        };
+        let controllers = self.controllers.clone();
+        Reply::later(async move {
+            let asked = controllers.ask(Command::CreateTopics(request));
+            match tokio::time::timeout(deadline, asked).await {
+                Ok(Ok(Answer::CreateTopics(response))) => response,
+                Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),
+                Ok(Err(code)) => all_failed(names, code),
+                // Creation goes on; the client asks again.
+                Err(_) => all_failed(names, ErrorCode::REQUEST_TIMED_OUT),
+            }
+        })
+    }
+}
+
+/// How long a request may wait; `None` when its time is up already.
+pub(super) fn deadline(timeout_ms: i32) -> Option<Duration> {
+    u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+}
+
+fn all_failed(names: Vec<TopicName>, code: ErrorCode) -> CreateTopicsResponse {
+    let failed = |name| {
+        CreatableTopicResult::default()
+            .with_name(name)
+            .with_error_code(code.0)
+            .with_error_message(None)
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_configs(Some(Vec::new()))
+    };
+    CreateTopicsResponse::default().with_topics(names.into_iter().map(failed).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::{api, encode_response};
+
+    use super::*;
+
+    #[test]
+    fn every_version_can_say_every_answer() {
+        let topic = CreatableTopicResult::default()
+            .with_name(TopicName::default())
+            .with_topic_id(ottla_types::TopicId::METADATA.0)
+            .with_error_message(None)
+            .with_num_partitions(3)
+            .with_replication_factor(1)
+            .with_configs(Some(vec![Default::default()]));
+        let response = CreateTopicsResponse::default().with_topics(vec![topic]);
+        for version in CreateTopics::VERSIONS {
+            encode_response(api::CREATE_TOPICS, version, 1, &response).expect("encodes");
+            let failed = all_failed(vec![TopicName::default()], ErrorCode::NOT_CONTROLLER);
+            encode_response(api::CREATE_TOPICS, version, 1, &failed).expect("encodes");
+        }
+    }
+}
