@@ -1,0 +1,356 @@
+//! Fetch (1), versions 4–18: records from an offset on, now or when there are enough.
+//!
+//! Partitions are read in the order they are wanted. The first batch of the answer is given whatever the limits say
+//! (KIP-74); batches are always whole. The answer comes at once when there are `min_bytes`, an error, a diverging
+//! epoch, nothing wanted or no time to wait; else when enough was appended, and at `max_wait_ms` in any case.
+//! Every partition says high watermark, last stable offset and log start, also those with an error where the partition
+//! is known. Only error codes that consumers know are given.
+//!
+//! Versions: 4 isolation level; 5 log start; 7 sessions (KIP-227); 9 leader epochs (KIP-320); 11 rack; 12 last fetched
+//! epoch and diverging epoch (KIP-595), flexible; 13 topic ids (KIP-516); 15 replica state (KIP-903); 16 endpoints of
+//! current leaders (KIP-951); 17 directory id; 18 the follower's high watermark (KIP-1166).
+//!
+//! Not done: preferred read replicas (KIP-392: one replica has no choice), snapshot ids (the metadata log is not served
+//! here), tiered storage (error 109 never happens).
+
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use ottla_metadata::ImageCell;
+use ottla_protocol::messages::{FetchRequest, TopicName};
+use ottla_replica::{Fetched, HostedTopic, LongPoll, ReadAs, ReadRequest, Replica, ReplicaManager};
+use ottla_types::{ErrorCode, Millis, TopicId};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+pub use reply::{FetchReply, PartitionReply, TopicReply};
+
+use crate::{
+    Handler, Reply, RequestContext,
+    api::leaders::leader_hint,
+    fetch_session::{FetchSessions, Mode, News, PartitionKey, SessionRequest, Wanted},
+};
+
+/// Serves Fetch.
+pub struct Fetch {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    replicas: Arc<ReplicaManager>,
+    image: Arc<ImageCell>,
+    sessions: Mutex<FetchSessions>,
+    max_bytes: usize,
+}
+
+/// What a request asks for beside its partitions.
+#[derive(Clone, Debug)]
+struct Terms {
+    reader: ReadAs,
+    min_bytes: usize,
+    max_bytes: usize,
+    max_wait: Duration,
+    uses_ids: bool,
+    listener: Arc<str>,
+    session: SessionRequest,
+    mode: Mode,
+    now: Millis,
+}
+
+/// What was found for one wanted partition; no replica when it is not here.
+struct Found {
+    replica: Option<Arc<Replica>>,
+    fetched: Result<Fetched, ErrorCode>,
+}
+
+impl Fetch {
+    /// `max_bytes` is `fetch.max.bytes`, `session_slots` is `max.incremental.fetch.session.cache.slots`; session ids are
+    /// drawn from `seed`.
+    #[must_use]
+    pub fn new(
+        replicas: Arc<ReplicaManager>,
+        image: Arc<ImageCell>,
+        (max_bytes, session_slots, seed): (usize, usize, u64),
+    ) -> Self {
+        let sessions = Mutex::new(FetchSessions::new(session_slots, seed));
+        Self { shared: Arc::new(Shared { replicas, image, sessions, max_bytes }) }
+    }
+}
+
+impl Handler for Fetch {
+    type Request = FetchRequest;
+    type Response = FetchReply;
+    const VERSIONS: std::ops::RangeInclusive<i16> = 4..=18;
+
+    fn handle(&self, ctx: &RequestContext, request: FetchRequest) -> Reply<FetchReply> {
+        let shared = &self.shared;
+        let uses_ids = ctx.api_version >= 13;
+        let reader = match reader(&request) {
+            Some(reader) => reader,
+            None => return Reply::Now(FetchReply::refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
+        };
+        let session = SessionRequest {
+            id: request.session_id,
+            epoch: request.session_epoch,
+            uses_ids,
+            follower: matches!(reader, ReadAs::Follower(_)),
+        };
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(shared.max_bytes);
+        let mut terms = Terms {
+            reader,
+            min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+            max_bytes,
+            max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+            uses_ids,
+            listener: Arc::clone(&ctx.listener),
+            session,
+            mode: Mode::Sessionless,
+            now: ctx.now,
+        };
+        let (wanted, forgotten) = partitions(request);
+        let begun = shared.sessions.lock().begin(session, wanted, forgotten, ctx.now);
+        let wanted = match begun {
+            Ok((mode, wanted)) => {
+                terms.mode = mode;
+                wanted
+            }
+            Err(code) => return Reply::Now(FetchReply::refused(code)),
+        };
+        let found = shared.read(&wanted, &terms);
+        if terms.max_wait.is_zero() || is_enough(&found, &terms) {
+            return Reply::Now(shared.reply(wanted, found, &terms));
+        }
+        let deadline = Instant::now() + terms.max_wait;
+        let shared = Arc::clone(shared);
+        Reply::later(async move {
+            let found = shared.wait(&wanted, found, &terms, deadline).await;
+            shared.reply(wanted, found, &terms)
+        })
+    }
+}
+
+impl Shared {
+    /// Reads everything that is wanted, within the limits.
+    fn read(&self, wanted: &[Wanted], terms: &Terms) -> Vec<Found> {
+        let mut left = terms.max_bytes;
+        let mut any = false;
+        let mut topic: Option<(TopicId, TopicName, Option<Arc<HostedTopic>>)> = None;
+        let mut found = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            let key = &one.key;
+            // Partitions of a topic mostly stand together.
+            if !topic.as_ref().is_some_and(|(id, name, _)| *id == key.topic_id && *name == key.topic) {
+                let hosted = if terms.uses_ids {
+                    self.replicas.topic_by_id(key.topic_id)
+                } else {
+                    self.replicas.topic(&key.topic)
+                };
+                topic = Some((key.topic_id, key.topic.clone(), hosted));
+            }
+            let hosted = topic.as_ref().and_then(|(_, _, hosted)| hosted.as_ref());
+            let one = match hosted.and_then(|hosted| hosted.partition(key.partition)) {
+                Some(replica) => self.read_one(replica, one, terms, (left, !any)),
+                None => Found { replica: None, fetched: Err(self.absent(key, terms.uses_ids)) },
+            };
+            if let Ok(fetched) = &one.fetched {
+                left = left.saturating_sub(fetched.bytes);
+                any |= fetched.bytes > 0;
+            }
+            found.push(one);
+        }
+        found
+    }
+
+    fn read_one(
+        &self,
+        replica: &Arc<Replica>,
+        wanted: &Wanted,
+        terms: &Terms,
+        (left, first): (usize, bool),
+    ) -> Found {
+        let held = Some(Arc::clone(replica));
+        if let ReadAs::Follower(broker) = terms.reader
+            && !replica.is_followed_by(broker)
+        {
+            return Found { replica: held, fetched: Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+        }
+        let fetched = replica.read(&ReadRequest {
+            from: wanted.fetch_offset,
+            max_bytes: usize::try_from(wanted.max_bytes).unwrap_or(0).min(left),
+            at_least_one_batch: first,
+            reader: terms.reader,
+            current_leader_epoch: wanted.current_leader_epoch,
+            last_fetched_epoch: wanted.last_fetched_epoch,
+        });
+        if let ReadAs::Follower(broker) = terms.reader
+            && !fetched.is_final()
+        {
+            self.replicas.follower_fetched(replica, broker, wanted.fetch_offset);
+        }
+        Found { replica: held, fetched: Ok(fetched) }
+    }
+
+    /// Why a partition is not here: nobody knows it, or another broker has it.
+    fn absent(&self, key: &PartitionKey, uses_ids: bool) -> ErrorCode {
+        let image = self.image.load();
+        let topic = if uses_ids { image.topic_by_id(key.topic_id) } else { image.topic(&key.topic) };
+        match topic {
+            None if uses_ids => ErrorCode::UNKNOWN_TOPIC_ID,
+            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Some(topic) if topic.partition(key.partition).is_some() => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        }
+    }
+
+    /// Waits until there is enough, or until the deadline. What was found is let go meanwhile.
+    async fn wait(
+        &self,
+        wanted: &[Wanted],
+        mut found: Vec<Found>,
+        terms: &Terms,
+        deadline: Instant,
+    ) -> Vec<Found> {
+        loop {
+            let have: usize = found.iter().map(bytes).sum();
+            let poll = LongPoll::new(terms.min_bytes.saturating_sub(have));
+            let follower = matches!(terms.reader, ReadAs::Follower(_));
+            let mut still = true;
+            for one in &found {
+                if let (Some(replica), Ok(fetched)) = (&one.replica, &one.fetched) {
+                    let seen = if follower { fetched.view.log_end } else { fetched.view.high_watermark };
+                    still &= poll.watch(replica, seen, follower);
+                }
+            }
+            drop(found);
+            let in_time = !still || poll.until(deadline).await;
+            found = self.read(wanted, terms);
+            if !in_time || is_enough(&found, terms) || Instant::now() >= deadline {
+                return found;
+            }
+        }
+    }
+
+    fn reply(&self, wanted: Vec<Wanted>, found: Vec<Found>, terms: &Terms) -> FetchReply {
+        let chosen = match terms.mode {
+            Mode::Incremental { id, epoch } => {
+                let news = wanted.iter().zip(&found).map(|(wanted, found)| (&wanted.key, news(found)));
+                match self.sessions.lock().select(id, epoch, news) {
+                    Ok(chosen) => Some(chosen),
+                    Err(code) => return FetchReply::refused(code),
+                }
+            }
+            Mode::Full | Mode::Sessionless => None,
+        };
+        let session_id = match terms.mode {
+            Mode::Sessionless => 0,
+            Mode::Incremental { id, .. } => id,
+            Mode::Full => {
+                let told = wanted.iter().zip(&found).map(|(wanted, found)| (wanted.clone(), news(found)));
+                self.sessions.lock().create(terms.session, told, terms.now)
+            }
+        };
+        let mut reply =
+            FetchReply { error: ErrorCode::NONE, session_id, topics: Vec::new(), endpoints: Vec::new() };
+        for (at, (wanted, found)) in wanted.into_iter().zip(found).enumerate() {
+            if chosen.as_ref().is_none_or(|chosen| chosen[at]) {
+                self.add(&mut reply, wanted.key, found, terms);
+            }
+        }
+        reply
+    }
+
+    fn add(&self, reply: &mut FetchReply, key: PartitionKey, found: Found, terms: &Terms) {
+        let mut partition = PartitionReply::of(key.partition, found.fetched);
+        if matches!(partition.error, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH) {
+            let image = self.image.load();
+            let topic =
+                if terms.uses_ids { image.topic_by_id(key.topic_id) } else { image.topic(&key.topic) };
+            if let Some((leader, endpoint)) =
+                topic.and_then(|topic| leader_hint(&image, topic, key.partition, &terms.listener))
+            {
+                partition.current_leader = Some(leader);
+                if let Some(endpoint) = endpoint
+                    && !reply.endpoints.iter().any(|held| held.node == endpoint.node)
+                {
+                    reply.endpoints.push(endpoint);
+                }
+            }
+        }
+        match reply.topics.last_mut() {
+            Some(topic) if topic.topic_id == key.topic_id && topic.topic == key.topic => {
+                topic.partitions.push(partition);
+            }
+            _ => reply.topics.push(TopicReply {
+                topic: key.topic,
+                topic_id: key.topic_id,
+                partitions: vec![partition],
+            }),
+        }
+    }
+}
+
+/// Who reads; `None` for an isolation level that does not exist.
+fn reader(request: &FetchRequest) -> Option<ReadAs> {
+    let replica = request.replica_state.replica_id.0.max(request.replica_id.0);
+    match request.isolation_level {
+        _ if replica >= 0 => Some(ReadAs::Follower(replica)),
+        0 => Some(ReadAs::Uncommitted),
+        1 => Some(ReadAs::Committed),
+        _ => None,
+    }
+}
+
+fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
+    let mut wanted = Vec::new();
+    for topic in request.topics {
+        for partition in topic.partitions {
+            wanted.push(Wanted {
+                key: PartitionKey {
+                    topic_id: TopicId(topic.topic_id),
+                    topic: topic.topic.clone(),
+                    partition: partition.partition,
+                },
+                fetch_offset: partition.fetch_offset,
+                max_bytes: partition.partition_max_bytes,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            });
+        }
+    }
+    let forgotten = request.forgotten_topics_data.into_iter().flat_map(|topic| {
+        let (id, name) = (TopicId(topic.topic_id), topic.topic);
+        topic.partitions.into_iter().map(move |partition| PartitionKey {
+            topic_id: id,
+            topic: name.clone(),
+            partition,
+        })
+    });
+    (wanted, forgotten.collect())
+}
+
+fn bytes(found: &Found) -> usize {
+    found.fetched.as_ref().map_or(0, |fetched| fetched.bytes)
+}
+
+/// Whether the answer must not wait any longer.
+fn is_enough(found: &[Found], terms: &Terms) -> bool {
+    found.is_empty()
+        || found.iter().any(|found| found.fetched.as_ref().map_or(true, Fetched::is_final))
+        || found.iter().map(bytes).sum::<usize>() >= terms.min_bytes
+}
+
+fn news(found: &Found) -> News {
+    match &found.fetched {
+        Err(_) => News { bytes: 0, high_watermark: -1, log_start: -1, exceptional: true, error: true },
+        Ok(fetched) => News {
+            bytes: fetched.bytes,
+            high_watermark: fetched.view.high_watermark,
+            log_start: fetched.view.log_start,
+            exceptional: fetched.is_final(),
+            error: fetched.error != ErrorCode::NONE,
+        },
+    }
+}
