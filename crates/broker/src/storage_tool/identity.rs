@@ -1,0 +1,112 @@
+//! Who a process is: one cluster and one node id in all its log directories.
+
+use std::path::Path;
+
+use ottla_config::BrokerConfig;
+use ottla_storage::MetaProperties;
+use rand::RngCore;
+use uuid::Uuid;
+
+use super::{directories, random_id, show_id};
+
+/// What the log directories say about the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The id of each directory, in the order of `log.dirs`.
+    pub directory_ids: Vec<Option<Uuid>>,
+    /// The id of the directory of the metadata log.
+    pub metadata_directory_id: Option<Uuid>,
+    /// Directories that were formatted just now.
+    pub formatted: Vec<String>,
+}
+
+/// Reads the log directories when the broker starts, and formats those that are not formatted: all of them when
+/// `on_the_way` says so (with the cluster id given, or a new one), else only where the directory of the metadata is
+/// formatted already, as Kafka does for a disk that was added or replaced.
+///
+/// # Errors
+/// One line: a directory that is not formatted, of another cluster or node, or that can not be read.
+pub fn ensure_formatted(
+    config: &BrokerConfig,
+    on_the_way: bool,
+    cluster_id: Option<&str>,
+    rng: &mut dyn RngCore,
+) -> Result<Identity, String> {
+    let dirs = directories(config);
+    let found = read_all(&dirs)?;
+    let known = agree(&dirs, &found, config.node_id, None)?;
+    if found[0].is_none() && !on_the_way {
+        return Err(format!(
+            "log directory {} is not formatted: run ottla storage format -t $(ottla storage random-uuid) -c with this \
+             configuration file, or start with --auto-format",
+            dirs[0]
+        ));
+    }
+    let cluster_id = match (known, cluster_id.filter(|id| !id.is_empty())) {
+        (Some(known), _) => known,
+        (None, Some(given)) => given.to_owned(),
+        (None, None) => show_id(random_id(rng)),
+    };
+    let mut formatted = Vec::new();
+    for (dir, _) in dirs.iter().zip(&found).filter(|(_, meta)| meta.is_none()) {
+        format_one(dir, &cluster_id, config.node_id, random_id(rng))?;
+        formatted.push(dir.clone());
+    }
+    let id = |dir: &String| read_one(dir).map(|meta| meta.and_then(|meta| meta.directory_id));
+    Ok(Identity {
+        cluster_id,
+        directory_ids: config.dirs.log_dirs.iter().map(id).collect::<Result<_, _>>()?,
+        metadata_directory_id: id(&dirs[0])?,
+        formatted,
+    })
+}
+
+/// Writes a directory's identity.
+pub(super) fn format_one(
+    dir: &str,
+    cluster_id: &str,
+    node_id: i32,
+    directory_id: Uuid,
+) -> Result<(), String> {
+    let meta =
+        MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id: Some(directory_id) };
+    meta.format(Path::new(dir)).map_err(|fault| fault.to_string())
+}
+
+/// A directory's identity; `None` when it has none or is not there.
+pub(super) fn read_one(dir: &str) -> Result<Option<MetaProperties>, String> {
+    MetaProperties::read(Path::new(dir)).map_err(|fault| fault.to_string())
+}
+
+fn read_all(dirs: &[String]) -> Result<Vec<Option<MetaProperties>>, String> {
+    dirs.iter().map(|dir| read_one(dir)).collect()
+}
+
+/// The cluster all formatted directories belong to; `None` when none is formatted.
+///
+/// # Errors
+/// Kafka's message when one of them belongs elsewhere.
+pub(super) fn agree(
+    dirs: &[String],
+    found: &[Option<MetaProperties>],
+    node_id: i32,
+    expected: Option<&str>,
+) -> Result<Option<String>, String> {
+    let mut cluster: Option<String> = expected.map(str::to_owned);
+    for (dir, meta) in dirs.iter().zip(found).filter_map(|(dir, meta)| Some((dir, meta.as_ref()?))) {
+        let file = format!("{dir}/meta.properties");
+        let known = cluster.get_or_insert_with(|| meta.cluster_id.clone());
+        if *known != meta.cluster_id {
+            return Err(format!(
+                "Invalid cluster.id in: {file}. Expected {known}, but read {}",
+                meta.cluster_id
+            ));
+        }
+        if meta.node_id != node_id {
+            return Err(format!("Invalid node.id in: {file}. Expected {node_id}, but read {}", meta.node_id));
+        }
+    }
+    Ok(cluster)
+}

@@ -1,0 +1,215 @@
+use super::*;
+use crate::cli::{FormatArgs, Quorum};
+use tempfile::TempDir;
+
+struct Node {
+    dir: TempDir,
+    rng: StdRng,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), rng: StdRng::seed_from_u64(1) }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn write(&self, file: &str, dirs: &[&str], more: &str) -> String {
+        let dirs: Vec<String> = dirs.iter().map(|dir| self.path(dir)).collect();
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\nlog.dirs={}\n{more}\n",
+            dirs.join(",")
+        );
+        std::fs::write(self.path(file), text).unwrap();
+        self.path(file)
+    }
+
+    fn format(&mut self, config: &str, change: impl FnOnce(&mut FormatArgs)) -> Outcome {
+        let mut args = FormatArgs {
+            config: config.into(),
+            cluster_id: "abc".into(),
+            ignore_formatted: false,
+            release_version: None,
+            features: Vec::new(),
+            scram: Vec::new(),
+            quorum: Quorum::Unsaid,
+        };
+        change(&mut args);
+        self.run(&StorageCommand::Format(args))
+    }
+
+    /// Runs a command; the temporary directory's path is shown as `@`.
+    fn run(&mut self, command: &StorageCommand) -> Outcome {
+        let outcome = execute(command, &[], &mut self.rng);
+        let here = self.dir.path().to_string_lossy().into_owned();
+        let shorten = |text: &str| text.replace(&here, "@");
+        Outcome { out: shorten(&outcome.out), err: shorten(&outcome.err), code: outcome.code }
+    }
+
+    fn info(&mut self, config: &str) -> Outcome {
+        self.run(&StorageCommand::Info { config: config.into() })
+    }
+}
+
+fn said(out: &str) -> Outcome {
+    Outcome { out: format!("{out}\n"), ..Outcome::default() }
+}
+
+const VOTERS: &str = "controller.quorum.voters=1@127.0.0.1:9093";
+const SERVERS: &str = "controller.quorum.bootstrap.servers=127.0.0.1:9093";
+
+/// The words are kafka-storage.sh's of Kafka 4.4.0, compared by hand.
+#[test]
+fn formats_once_and_shows_what_it_did() {
+    let mut node = Node::new();
+    let config = node.write("p", &["a"], VOTERS);
+    let missing = node.info(&config);
+    assert_eq!((missing.out.as_str(), missing.code), ("Found problem:\n  @/a does not exist\n\n", 1));
+    let formatted = node.format(&config, |_| ());
+    assert_eq!(formatted, said("Formatting metadata directory @/a with metadata.version 4.4-IV2."));
+    let info = node.info(&config);
+    let (before, after) = info.out.split_once("directory.id=").unwrap();
+    assert_eq!(before, "Found log directory:\n  @/a\n\nFound metadata: {cluster.id=abc, ");
+    assert_eq!(&after[22..], ", node.id=1, version=1}\n\n");
+    assert_eq!(info.code, 0);
+    let again = node.format(&config, |_| ());
+    let words = "Log directory @/a is already formatted. Use --ignore-formatted to ignore this directory and format \
+                 the others.";
+    assert_eq!(again, Outcome::failed(words));
+    let ignored = node.format(&config, |args| args.ignore_formatted = true);
+    assert_eq!(ignored, said("All of the log directories are already formatted."));
+    let other = node.format(&config, |args| {
+        args.ignore_formatted = true;
+        args.cluster_id = "other".into();
+    });
+    assert_eq!(
+        other,
+        Outcome::failed("Invalid cluster.id in: @/a/meta.properties. Expected other, but read abc")
+    );
+}
+
+#[test]
+fn several_directories() {
+    let mut node = Node::new();
+    let one = node.write("p", &["a"], VOTERS);
+    node.format(&one, |_| ());
+    let two = node.write("q", &["a", "b"], VOTERS);
+    let formatted = node.format(&two, |args| args.ignore_formatted = true);
+    assert_eq!(formatted, said("Formatting data directory @/b with metadata.version 4.4-IV2."));
+    let info = node.info(&two);
+    assert!(info.out.starts_with("Found log directories:\n  @/a\n  @/b\n\nFound metadata: "), "{}", info.out);
+    std::fs::create_dir(node.path("c")).unwrap();
+    let three = node.write("r", &["c"], VOTERS);
+    assert_eq!(
+        node.info(&three).out,
+        "Found log directory:\n  @/c\n\nFound problem:\n  @/c is not formatted.\n\n"
+    );
+    std::fs::write(node.path("f"), "").unwrap();
+    let file = node.write("s", &["f"], VOTERS);
+    assert_eq!(node.info(&file).out, "Found problem:\n  @/f is not a directory\n\n");
+    let refused = node.format(&file, |_| ());
+    assert_eq!(refused.out, "I/O error trying to read log directory @/f. Ignoring...\n");
+    assert!(refused.err.ends_with("No available log directories to format.\n"), "{}", refused.err);
+    assert_eq!(refused.code, 1);
+}
+
+#[test]
+fn how_a_quorum_begins() {
+    let mut node = Node::new();
+    let dynamic = node.write("p", &["a"], SERVERS);
+    let unsaid = node.format(&dynamic, |_| ());
+    assert!(unsaid.err.contains("you must specify one of the following: --standalone"), "{}", unsaid.err);
+    let standalone = node.format(&dynamic, |args| args.quorum = Quorum::Standalone);
+    let words = "Formatting dynamic metadata voter directory @/a with metadata.version 4.4-IV2.";
+    assert_eq!(standalone, said(words));
+    let fixed = node.write("q", &["b"], VOTERS);
+    let refused = node.format(&fixed, |args| args.quorum = Quorum::Standalone);
+    assert!(
+        refused.err.starts_with("You cannot specify controller.quorum.voters and format"),
+        "{}",
+        refused.err
+    );
+    let neither = node.write("r", &["c"], "");
+    assert_eq!(node.format(&neither, |_| ()).code, 0, "a quorum of its own");
+    let named = node.write("s", &["d"], SERVERS);
+    let initial = |text: &str| {
+        let text = text.to_owned();
+        move |args: &mut FormatArgs| args.quorum = Quorum::InitialControllers(text)
+    };
+    assert_eq!(node.format(&named, initial("bad")), Outcome::failed("No @ found in dynamic voter string."));
+    let formatted = node.format(&named, initial("1@127.0.0.1:9093:3Db5QLSqSZieL3rJBUUegA"));
+    assert_eq!(formatted.code, 0, "{}", formatted.err);
+    assert!(node.info(&named).out.contains("directory.id=3Db5QLSqSZieL3rJBUUegA"));
+}
+
+#[test]
+fn features_and_credentials() {
+    let mut node = Node::new();
+    let config = node.write("p", &["a"], VOTERS);
+    let mut error = |change: &dyn Fn(&mut FormatArgs)| {
+        let outcome = node.format(&config, change);
+        assert_eq!(outcome.code, 1);
+        outcome.err
+    };
+    assert!(error(&|args| args.release_version = Some("3.9".into())).contains("is not supported yet"));
+    assert!(error(&|args| args.features = vec!["foo=1".into()]).starts_with("Unsupported feature: foo."));
+    let no_sign = "Can't parse feature=level string transaction.version: equals sign not found.\n";
+    assert_eq!(error(&|args| args.features = vec!["transaction.version".into()]), no_sign);
+    let no_level = "No feature:transaction.version with feature level 99\n";
+    assert_eq!(error(&|args| args.features = vec!["transaction.version=99".into()]), no_level);
+    let not_yet = error(&|args| args.features = vec!["transaction.version=1".into()]);
+    assert!(
+        not_yet.contains("is not supported yet: a new cluster begins with transaction.version=2"),
+        "{not_yet}"
+    );
+    let scram = error(&|args| args.scram = vec!["SCRAM-SHA-256=[name=a,password=b]".into()]);
+    assert!(scram.contains("--add-scram is not supported yet"), "{scram}");
+    assert!(
+        error(&|args| args.config = "/nowhere".into())
+            .starts_with("cannot read the configuration file /nowhere:")
+    );
+    let fine = node.format(&config, |args| {
+        args.release_version = Some("4.4".into());
+        args.features = vec!["transaction.version=2".into(), "kraft.version=1".into()];
+    });
+    assert_eq!(fine.code, 0, "{}", fine.err);
+}
+
+#[test]
+fn ids_are_22_characters_and_no_option() {
+    let mut node = Node::new();
+    for _ in 0..300 {
+        let id = random_id(&mut node.rng);
+        let text = show_id(id);
+        assert_eq!((text.len(), text.starts_with('-'), parse_id(&text)), (22, false, Some(id)));
+        assert_eq!(id.get_version_num(), 4);
+    }
+    let printed = node.run(&StorageCommand::RandomUuid);
+    assert_eq!((printed.out.len(), printed.code), (23, 0));
+}
+
+#[test]
+fn the_broker_formats_on_the_way_only_when_it_may() {
+    let mut node = Node::new();
+    let load = |path: &str| load_config(Some(Path::new(path)), &[], &[]).unwrap().broker;
+    let one = load(&node.write("p", &["a"], ""));
+    let refused = ensure_formatted(&one, false, None, &mut node.rng).unwrap_err();
+    assert!(refused.contains("is not formatted: run ottla storage format"), "{refused}");
+    let identity = ensure_formatted(&one, true, Some("given"), &mut node.rng).unwrap();
+    assert_eq!(identity.cluster_id, "given");
+    assert_eq!(identity.formatted, [node.path("a")]);
+    let again = ensure_formatted(&one, false, None, &mut node.rng).unwrap();
+    assert_eq!((again.cluster_id.as_str(), again.formatted.len()), ("given", 0));
+    assert_eq!(again.directory_ids, identity.directory_ids);
+    assert_eq!(again.metadata_directory_id, again.directory_ids[0]);
+    let two = load(&node.write("q", &["a", "b"], ""));
+    let added = ensure_formatted(&two, false, None, &mut node.rng).unwrap();
+    assert_eq!(added.formatted, [node.path("b")], "a disk that was added");
+    let other = load(&node.write("r", &["a"], ""));
+    let stranger = BrokerConfig { node_id: 2, ..other };
+    let refused = ensure_formatted(&stranger, true, None, &mut node.rng).unwrap_err();
+    assert!(refused.ends_with("meta.properties. Expected 2, but read 1"), "{refused}");
+}
