@@ -398,6 +398,9 @@ impl LogDir {
 fn read_texts(path: &Path) -> Result<Texts, Fault> {
     let read = |name: &str| -> Result<HashMap<TopicPartition, Offset>, Fault> {
         let Some(text) = text::read_optional(&path.join(name))? else { return Ok(HashMap::new()) };
+        if text.is_empty() {
+            return Ok(HashMap::new());
+        }
         let entries = text::parse_offsets(&text).unwrap_or_else(|| {
             tracing::warn!(file = name, "does not parse and is ignored");
             Vec::new()

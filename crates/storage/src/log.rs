@@ -351,7 +351,13 @@ impl Log {
             old.segments
         };
         checkpoint::write_one(&self.reader, true, true)?;
-        self.remove_segments(&dropped, true)
+        self.remove_segments(&dropped, true)?;
+        if offset > 0 {
+            // An empty file tells where the log begins, also without the store.
+            let handle = Arc::clone(&self.reader.state.read().active().handle);
+            shared.files.get(&handle, true, || self.reader.segment_path(offset))?;
+        }
+        Ok(())
     }
 
     fn remove_segments(&self, dropped: &[Segment], whole_log: bool) -> Result<(), Fault> {

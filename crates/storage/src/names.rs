@@ -8,9 +8,9 @@ use crate::fault::Fault;
 
 /// Kafka's marker of a clean shutdown.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-/// Directory of the store. Kafka skips directories that are no partitions only when told to, but it does skip
-/// names that start with a dot and hold no dash.
-pub(crate) const STORE: &str = ".ottla-index";
+/// Directory of the store. A Kafka that takes the log dir back refuses to start beside any directory that is not named
+/// as a partition, and opens those that are, except partitions of the metadata topic; of which there is only number 0.
+pub(crate) const STORE: &str = "__cluster_metadata-2147483647";
 pub(crate) const LOCK: &str = ".lock";
 pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";

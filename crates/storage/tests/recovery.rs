@@ -1,0 +1,384 @@
+//! What is left after crashes, damage and loss.
+
+mod common;
+
+use std::{fs, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use common::{Recording, StoppedClock, TestDir, Told, batch, partition, read_all, simple, topic_id};
+use ottla_records::{BatchHeader, Codec, Producer, Stamped};
+use ottla_storage::{Collect, DirOptions, Fault, LoadReport, Log, LogConfig, LogDir};
+use ottla_types::{Clock, Offset, TopicPartition};
+
+const SEGMENT: &str = "topic-0/00000000000000000000.log";
+
+fn options() -> DirOptions {
+    DirOptions { recovery_threads: 1, ..DirOptions::default() }
+}
+
+fn create(files: &TestDir) -> (LogDir, Log) {
+    let dir = files.open(options());
+    let log = dir.create_log(&partition(), topic_id(), Arc::default()).expect("creates");
+    (dir, log)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("creates");
+    for entry in fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        if entry.file_type().expect("has a type").is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
+        }
+    }
+}
+
+/// A dir that was killed: five batches, the first three of them in a checkpoint.
+fn killed() -> (TestDir, Vec<Stamped>) {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    let batches: Vec<Stamped> = (0..5).map(|i| simple(i, 20 + usize::try_from(i).expect("small"))).collect();
+    log.append(&batches[..3]).expect("appends");
+    dir.checkpoint().expect("checkpoints");
+    log.append(&batches[3..]).expect("appends");
+    drop((log, dir));
+    (files, batches)
+}
+
+fn open_copy(original: &TestDir, damage: impl FnOnce(&Path)) -> (tempfile::TempDir, LogDir, Log, LoadReport) {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    copy(original.path(), temporary.path());
+    damage(&temporary.path().join(SEGMENT));
+    let clock: Arc<dyn Clock> = Arc::new(StoppedClock::default());
+    let dir = LogDir::open(temporary.path(), options(), clock).expect("opens");
+    let collect = Collect::new(LogConfig::default());
+    let report = dir.load(&collect).expect("loads");
+    let log = collect.into_logs().remove(0);
+    (temporary, dir, log, report)
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_to_whole_batches() {
+    let (files, batches) = killed();
+    let ends: Vec<usize> = batches
+        .iter()
+        .scan(0, |end, batch| {
+            *end += batch.size_in_bytes();
+            Some(*end)
+        })
+        .collect();
+    for cut in ends[1]..=ends[4] {
+        let (_temporary, dir, mut log, report) = open_copy(&files, |segment| {
+            fs::File::options().write(true).open(segment).expect("opens").set_len(cut as u64).expect("cuts");
+        });
+        let whole = ends.iter().filter(|&&end| end <= cut).count();
+        assert_eq!(log.log_end(), whole as Offset, "cut at {cut}");
+        assert_eq!(report.truncated_bytes, (cut - ends[..whole].last().copied().unwrap_or(0)) as u64);
+        let expected: Vec<u8> = batches[..whole].iter().flat_map(|batch| batch.to_bytes().to_vec()).collect();
+        assert_eq!(read_all(&log.reader(), 0, 1 << 20), expected);
+        log.append(&[simple(log.log_end(), 5)]).expect("goes on");
+        assert_eq!(log.log_end(), whole as Offset + 1);
+        drop(dir);
+    }
+}
+
+#[test]
+fn a_flipped_bit_ends_the_log_before_it() {
+    let (files, batches) = killed();
+    let before: usize = batches[..4].iter().map(Stamped::size_in_bytes).sum();
+    for at in 0..batches[4].size_in_bytes() {
+        let (_temporary, _dir, log, _) = open_copy(&files, |segment| {
+            let mut bytes = fs::read(segment).expect("reads");
+            bytes[before + at] ^= 0x10;
+            fs::write(segment, bytes).expect("writes");
+        });
+        // Base offset and leader epoch are not covered by the checksum, as Kafka has it.
+        if (8..12).contains(&at) || at >= 16 {
+            assert_eq!(log.log_end(), 4, "byte {at}");
+        }
+        let read = read_all(&log.reader(), 0, 1 << 20);
+        let expected: Vec<u8> = batches[..4].iter().flat_map(|batch| batch.to_bytes().to_vec()).collect();
+        assert!(read.starts_with(&expected), "byte {at}");
+    }
+}
+
+#[test]
+fn zeros_and_rubbish_behind_the_log_are_cut_off() {
+    let (files, _) = killed();
+    for rubbish in [vec![0; 4096], vec![0xff; 100], (0..=255).collect::<Vec<u8>>()] {
+        let (_temporary, _dir, log, report) = open_copy(&files, |segment| {
+            let mut bytes = fs::read(segment).expect("reads");
+            bytes.extend_from_slice(&rubbish);
+            fs::write(segment, bytes).expect("writes");
+        });
+        assert_eq!(log.log_end(), 5);
+        assert_eq!(report.truncated_bytes, rubbish.len() as u64);
+    }
+}
+
+#[test]
+fn segments_behind_damage_go() {
+    let files = TestDir::new();
+    let dir = files.open(options());
+    let config = LogConfig { segment_bytes: 300, ..LogConfig::default() };
+    let mut log = dir.create_log(&partition(), topic_id(), Arc::new(config)).expect("creates");
+    for i in 0..12 {
+        log.append(&[simple(i, 50)]).expect("appends");
+    }
+    let segments = log.reader().segments();
+    assert!(segments.len() > 3);
+    drop((log, dir));
+    fs::remove_dir_all(files.path().join(common::STORE)).expect("removes");
+    let damaged = files.path().join(format!("topic-0/{:020}.log", segments[1].base_offset));
+    let mut bytes = fs::read(&damaged).expect("reads");
+    *bytes.last_mut().expect("has bytes") ^= 1;
+    fs::write(&damaged, bytes).expect("writes");
+    let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!(log.reader().segments().len(), 2);
+    assert!(log.log_end() < segments[2].base_offset);
+}
+
+fn load(files: &TestDir, options: DirOptions) -> (LogDir, Log, Told) {
+    let dir = files.open(options);
+    let recording = Recording::default();
+    dir.load(&recording).expect("loads");
+    let log = recording.log.lock().take().expect("there is a log");
+    let told = recording.told.lock().clone();
+    (dir, log, told)
+}
+
+fn of_producer(base: Offset, sequence: i32) -> Stamped {
+    let producer = Producer { id: 9, epoch: 0, base_sequence: sequence };
+    batch(base, 0, &[1], b"v", producer, Codec::None).stamped()
+}
+
+#[test]
+fn the_owner_gets_its_snapshot_and_what_came_after() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&[of_producer(0, 0), of_producer(1, 1)]).expect("appends");
+    log.set_producer_snapshot(2, Bytes::from_static(b"two"));
+    dir.checkpoint().expect("checkpoints");
+    log.append(&[of_producer(2, 2)]).expect("appends");
+    dir.checkpoint().expect("checkpoints");
+    log.append(&[of_producer(3, 3)]).expect("appends");
+    drop((log, dir));
+    let (dir, log, told) = load(&files, options());
+    assert_eq!(told, Told { restored: Some((2, b"two".to_vec())), batches: vec![2, 3], controls: 0 });
+    // Nothing new was handed over: the same again.
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    let (_dir, _log, told) = load(&files, options());
+    assert_eq!(told.restored, Some((2, b"two".to_vec())));
+    assert_eq!(told.batches, [2, 3]);
+}
+
+#[test]
+fn a_snapshot_stays_good_while_no_producer_writes() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    for i in 0..50 {
+        log.append(&[simple(i, 10)]).expect("appends");
+    }
+    dir.checkpoint().expect("checkpoints");
+    log.append(&[simple(50, 10)]).expect("appends");
+    drop((log, dir));
+    let (_dir, _log, told) = load(&files, options());
+    assert_eq!(told.restored, Some((50, Vec::new())));
+    assert_eq!(told.batches, [50]);
+}
+
+#[test]
+fn without_the_store_every_batch_is_handed_over() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    let control = ottla_records::BatchBuilder::new(2).control(true).transactional(true);
+    let mut control = control.producer(Producer { id: 9, epoch: 0, base_sequence: -1 });
+    control.append(1, Some(&[0, 0, 0, 1]), Some(&[0, 0, 0, 0, 0, 0]), &[]);
+    let control = ottla_records::Batch::parse(&control.build(), 0).expect("parses").stamped();
+    log.append(&[of_producer(0, 0), simple(1, 10), control]).expect("appends");
+    log.set_producer_snapshot(3, Bytes::from_static(b"three"));
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    fs::remove_dir_all(files.path().join(common::STORE)).expect("removes");
+    let (dir, log, told) = load(&files, options());
+    assert_eq!(told, Told { restored: None, batches: vec![0, 1, 2], controls: 1 });
+    assert_eq!(log.epochs(), [(0, 0)]);
+    drop((log, dir));
+
+    // A snapshot that is not understood counts as none.
+    let (dir, mut log, _) = load(&files, options());
+    log.set_producer_snapshot(3, Bytes::from_static(b"not understood"));
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    let (_dir, _log, told) = load(&files, options());
+    assert_eq!(told.batches, [0, 1, 2]);
+}
+
+#[test]
+fn after_a_power_cut_only_what_was_synced_is_believed() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&[of_producer(0, 0), of_producer(1, 1)]).expect("appends");
+    log.set_producer_snapshot(2, Bytes::from_static(b"two"));
+    assert_eq!(log.flush().expect("syncs"), 2);
+    log.append(&[of_producer(2, 2), of_producer(3, 3)]).expect("appends");
+    log.set_producer_snapshot(4, Bytes::from_static(b"four"));
+    dir.checkpoint().expect("checkpoints");
+    drop((log, dir));
+    // The last two batches never reached the device, though the checkpoint did.
+    let segment = files.path().join(SEGMENT);
+    let mut bytes = fs::read(&segment).expect("reads");
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0);
+    fs::write(&segment, bytes).expect("writes");
+    let (_dir, mut log, told) = load(&files, DirOptions { assume_power_cut: true, ..options() });
+    assert_eq!(log.log_end(), 2);
+    assert_eq!(told, Told { restored: Some((2, b"two".to_vec())), batches: vec![], controls: 0 });
+    log.append(&[of_producer(2, 2)]).expect("goes on");
+}
+
+#[test]
+fn the_log_start_survives_what_segments_do_not_tell() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&(0..5).map(|i| simple(i, 10)).collect::<Vec<_>>()).expect("appends");
+    log.advance_log_start(3).expect("moves");
+    assert!(matches!(log.advance_log_start(9), Err(Fault::OutOfOrder { .. })));
+    drop((log, dir));
+    let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!((log.log_start(), log.log_end()), (3, 5));
+}
+
+#[test]
+fn a_removed_log_is_gone_and_can_come_back_empty() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&[simple(0, 10)]).expect("appends");
+    let slice = log.reader().read(0, 100, 1, true).expect("reads");
+    dir.checkpoint().expect("checkpoints");
+    dir.remove_log(log).expect("removes");
+    assert_eq!(common::bytes_of(&slice).len(), simple(0, 10).size_in_bytes());
+    let other = "bbbbbbbbbbbbbbbbbbbbbA".parse().expect("an id");
+    let log = dir.create_log(&partition(), other, Arc::default()).expect("creates");
+    assert_eq!(log.log_end(), 0);
+    assert!(matches!(dir.create_log(&partition(), other, Arc::default()), Err(Fault::Exists { .. })));
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    let names: Vec<_> =
+        fs::read_dir(files.path()).expect("lists").map(|e| e.expect("lists").file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().ends_with("-delete")), "{names:?}");
+    let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!((log.topic_id(), log.log_end()), (other, 0));
+}
+
+#[test]
+fn foreign_and_busy_directories_are_refused() {
+    let files = TestDir::new();
+    let dir = files.open(options());
+    let clock = || Arc::clone(&files.clock) as Arc<dyn Clock>;
+    assert!(matches!(LogDir::open(files.path(), options(), clock()), Err(Fault::Locked { .. })));
+    drop(dir);
+    let empty = tempfile::tempdir().expect("a temporary directory");
+    let fault = LogDir::open(empty.path(), options(), clock()).expect_err("refused");
+    assert!(matches!(fault, Fault::NotFormatted { .. }));
+    assert!(fault.to_string().contains("format"), "{fault}");
+}
+
+#[test]
+fn a_segment_kafka_wrote_to_since_is_read_anew() {
+    let (files, batches) = killed();
+    // Kafka appended a batch and rebuilt its index; our checkpoint knows nothing of it.
+    let extra = simple(5, 9);
+    let (_temporary, _dir, log, report) = open_copy(&files, |segment| {
+        let mut bytes = fs::read(segment).expect("reads");
+        bytes.extend_from_slice(&extra.to_bytes());
+        fs::write(segment, &bytes).expect("writes");
+        fs::write(segment.with_extension("index"), b"").expect("writes");
+    });
+    assert_eq!(log.log_end(), 6);
+    let all: usize = batches.iter().map(Stamped::size_in_bytes).sum::<usize>() + extra.size_in_bytes();
+    assert_eq!(report.checked_bytes, all as u64);
+    assert!(!_temporary.path().join("topic-0/00000000000000000000.index").exists());
+}
+
+#[test]
+fn old_message_formats_are_named_not_cut_off() {
+    let files = TestDir::new();
+    let (dir, log) = create(&files);
+    drop((log, dir));
+    let mut message = vec![0u8; 12 + 22];
+    message[11] = 22;
+    message[16] = 1;
+    fs::write(files.path().join(SEGMENT), message).expect("writes");
+    let dir = files.open(options());
+    let fault = dir.load(&Collect::default()).expect_err("refused");
+    assert!(matches!(fault, Fault::Segment { .. }), "{fault}");
+}
+
+#[test]
+fn segments_roll_by_time_index_and_offset() {
+    let files = TestDir::new();
+    let dir = files.open(options());
+    let config = LogConfig {
+        segment_ms: 1000,
+        segment_jitter_ms: 100,
+        segment_index_bytes: 24,
+        index_interval_bytes: 1000,
+        ..LogConfig::default()
+    };
+    let mut log = dir.create_log(&partition(), topic_id(), Arc::new(config)).expect("creates");
+    let at = |base, time, size| batch(base, 0, &[time], &vec![0; size], Producer::NONE, Codec::None).stamped();
+    assert!(!log.append(&[at(0, 5000, 1)]).expect("appends").rolled);
+    assert!(!log.append(&[at(1, 5900, 1)]).expect("appends").rolled);
+    assert!(log.append(&[at(2, 5901, 1)]).expect("appends").rolled);
+    // Records without timestamps: by the clock.
+    assert!(log.append(&[at(3, 9000, 1)]).expect("appends").rolled);
+    log.update_config(Arc::new(LogConfig { segment_ms: i64::MAX, ..(**log.config()).clone() }));
+    assert!(!log.append(&[at(4, 9000, 5000)]).expect("appends").rolled);
+    assert!(log.append(&[at(5, 9000, 1)]).expect("appends").rolled, "three index entries do not fit");
+    let far = 5 + i64::from(i32::MAX);
+    assert!(!log.append(&[at(far, 9000, 1)]).expect("appends").rolled);
+    assert!(log.append(&[at(far + 1, 9000, 1)]).expect("appends").rolled);
+    assert_eq!(log.reader().segments().last().map(|segment| segment.base_offset), Some(far + 1));
+}
+
+#[test]
+fn many_logs_load_on_several_threads() {
+    let files = TestDir::new();
+    let dir = files.open(DirOptions { max_open_files: 8, ..DirOptions::default() });
+    let mut logs: Vec<Log> = (0..100)
+        .map(|i| dir.create_log(&TopicPartition::new("many", i), topic_id(), Arc::default()).expect("creates"))
+        .collect();
+    for log in &mut logs {
+        log.append(&[simple(0, 100)]).expect("appends");
+        log.set_high_watermark(1);
+    }
+    assert_eq!(dir.dirty().len(), 100);
+    assert_eq!(dir.checkpoint().expect("checkpoints").logs, 100);
+    assert_eq!(dir.checkpoint().expect("checkpoints").logs, 0);
+    dir.write_kafka_checkpoints().expect("writes");
+    drop((logs, dir));
+    let dir = files.open(DirOptions { recovery_threads: 4, ..DirOptions::default() });
+    let collect = Collect::default();
+    let report = dir.load(&collect).expect("loads");
+    assert_eq!(report, LoadReport { logs: 100, ..LoadReport::default() });
+    let logs = collect.into_logs();
+    assert!(logs.iter().all(|log| log.log_end() == 1 && log.checkpointed_high_watermark() == Some(1)));
+}
+
+#[test]
+fn a_header_is_all_a_tail_batch_adds() {
+    // The head that was stamped and the payload that came in are what is served.
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    let big = simple(0, 100_000);
+    let pin = dir.pin(big.rest.len());
+    log.append_pinned(std::slice::from_ref(&big), &pin).expect("appends");
+    let slice = log.reader().read(0, 1, 1, true).expect("reads");
+    assert_eq!(slice.parts.len(), 2);
+    assert_eq!(slice.parts[0].len(), BatchHeader::LEN);
+    assert_eq!(common::bytes_of(&slice), big.to_bytes());
+    assert!(log.reader().read(0, 1, 1, false).expect("reads").is_empty());
+}
