@@ -46,18 +46,9 @@ impl ReplicaManager {
         let mut hosting = self.hosting.lock();
         let before = std::mem::replace(&mut hosting.image, Arc::clone(image));
         let delta = TopicsDelta::between(&before, image);
-        let mut registry = Registry::clone(&self.registry.load());
         let mut changes = Vec::new();
-        for topic in &delta.deleted {
-            self.drop_topic(&mut registry, topic, &mut changes);
-        }
-        let mut counts = self.replica_counts(&registry);
-        let changed = delta.changed.iter().map(|(_, after)| after);
-        for topic in delta.created.iter().chain(changed) {
-            self.host_topic(&mut hosting, &mut registry, topic, &mut counts, &mut changes);
-        }
         if !delta.is_empty() {
-            self.registry.store(Arc::new(registry));
+            self.apply_topics(&mut hosting, &delta, &mut changes);
         }
         if !Arc::ptr_eq(&before.configs, &image.configs) {
             self.apply_settings(&before, image);
@@ -68,6 +59,19 @@ impl ReplicaManager {
         for change in &changes {
             self.listeners.read().iter().for_each(|listener| listener(change));
         }
+    }
+
+    fn apply_topics(&self, hosting: &mut Hosting, delta: &TopicsDelta, changes: &mut Vec<Leadership>) {
+        let mut registry = Registry::clone(&self.registry.load());
+        for topic in &delta.deleted {
+            self.drop_topic(&mut registry, topic, changes);
+        }
+        let mut counts = self.replica_counts(&registry);
+        let changed = delta.changed.iter().map(|(_, after)| after);
+        for topic in delta.created.iter().chain(changed) {
+            self.host_topic(hosting, &mut registry, topic, &mut counts, changes);
+        }
+        self.registry.store(Arc::new(registry));
     }
 
     fn replica_counts(&self, registry: &Registry) -> Vec<usize> {

@@ -202,10 +202,7 @@ impl ReplicaManager {
     /// # Errors
     /// The first fault; the other dirs are closed all the same.
     pub fn close(&self, broker_epoch: i64) -> Result<(), Fault> {
-        self.upkeep.stop();
-        for dir in &self.dirs {
-            dir.syncer.stop();
-        }
+        self.halt();
         let mut result = Ok(());
         let registry = self.registry.swap(Arc::default());
         for replica in registry.by_id.values().flat_map(|topic| topic.replicas()) {
@@ -224,6 +221,14 @@ impl ReplicaManager {
             result = result.and(dir.dir.clone().close(broker_epoch));
         }
         result
+    }
+
+    /// Ends this manager's threads and leaves the disk as it is: as after a crash.
+    pub fn halt(&self) {
+        self.upkeep.stop();
+        for dir in &self.dirs {
+            dir.syncer.stop();
+        }
     }
 
     /// Takes the log away from a replica: whoever waits is told, whoever comes finds no leader.

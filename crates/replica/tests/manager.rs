@@ -94,6 +94,7 @@ fn producers_survive_restarts_of_every_kind() {
         if matches!(end, End::Closed) {
             manager.close(1).expect("closes");
         }
+        node.kill(manager);
     }
 }
 
@@ -150,13 +151,15 @@ fn leadership_is_told_and_topics_come_anew_empty() {
     assert_eq!(leads("b"), [Some(0)]);
     let replica = node.create(&manager, "a", 1);
     assert_eq!(replica.view().log_end, 0);
-    drop((replica, manager));
+    drop(replica);
+    node.kill(manager);
 
     // Deleted while the broker is down: the log is not taken for the new topic's.
     let manager = node.start();
     let replica = node.create(&manager, "b", 1);
     manager.append(&replica, &batch(4), &ONE).expect("appended");
-    drop((replica, manager));
+    drop(replica);
+    node.kill(manager);
     node.forget("b");
     let manager = node.start();
     assert_eq!(node.create(&manager, "b", 1).view().log_end, 0);

@@ -57,6 +57,12 @@ impl Node {
         manager
     }
 
+    /// The process dies: nothing is closed.
+    pub fn kill(&self, manager: Arc<ReplicaManager>) {
+        manager.halt();
+        Arc::into_inner(manager).expect("the threads that held it have ended");
+    }
+
     pub fn clock_to(&self, ms: i64) {
         self.clock.0.store(ms, Ordering::Relaxed);
     }
