@@ -113,10 +113,10 @@ mod tests {
 
     #[test]
     fn an_unknown_version_can_still_be_peeked_at() {
-        let unknown = frame(api::API_VERSIONS, 99, &[]);
+        let mut unknown = frame(api::API_VERSIONS, 99, &[]);
         assert_eq!(peek(&unknown).expect("eight bytes"), (api::API_VERSIONS, 99, 7));
         assert!(matches!(
-            parse(&mut unknown.clone()),
+            parse(&mut unknown),
             Err(DecodeError::UnsupportedVersion { key: api::API_VERSIONS, version: 99 })
         ));
         assert!(matches!(parse(&mut frame(4, 0, &[0, 0])), Err(DecodeError::UnknownKey(4))));

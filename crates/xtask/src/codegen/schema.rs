@@ -295,3 +295,46 @@ fn field(raw: RawField, within: Versions, structs: &mut Vec<Struct>) -> Result<F
         about: raw.about,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"{
+        // A comment, and one behind a value:
+        "apiKey": 7, "type": "request", "name": "SampleRequest", // "not": "read"
+        "listeners": ["broker"], "validVersions": "1-3", "flexibleVersions": "2+",
+        "fields": [
+            { "name": "Gone", "type": "int8", "versions": "0", "about": "Before the lowest version." },
+            { "name": "Url", "type": "string", "versions": "0+", "default": "null", "nullableVersions": "2+",
+              "about": "See http://example.org." },
+            { "name": "OnlyTagged", "type": "int64", "taggedVersions": "3+", "tag": 4, "default": "-1" },
+            { "name": "Parts", "type": "[]Part", "versions": "2+", "fields": [
+                { "name": "Ids", "type": "[]int32", "versions": "0+" } ] }
+        ] }"#;
+
+    #[test]
+    fn a_schema_is_cut_to_its_valid_versions() {
+        let message = parse(SCHEMA).expect("a good schema");
+        assert_eq!(
+            (message.versions, message.flexible),
+            (Versions { from: 1, to: 3 }, Versions { from: 2, to: 3 })
+        );
+        let names: Vec<_> = message.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["Url", "OnlyTagged", "Parts"]);
+        assert_eq!(message.fields[0].versions, Versions { from: 1, to: 3 });
+        assert_eq!(message.fields[0].nullable, Versions { from: 2, to: 3 });
+        assert_eq!(message.fields[0].about, "See http://example.org.");
+        assert_eq!(message.fields[1].versions, Versions { from: 3, to: 3 });
+        assert_eq!(message.fields[1].tag, Some((4, Versions { from: 3, to: 3 })));
+        assert_eq!(message.structs[0].name, "Part");
+        assert_eq!(message.structs[0].fields[0].versions, Versions { from: 2, to: 3 });
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        assert!(parse(&SCHEMA.replace("\"about\"", "\"unheardOf\"")).is_err());
+        assert!(parse(&SCHEMA.replace("\"tag\": 4, ", "")).is_err());
+        assert!(parse(&SCHEMA.replace("\"2+\"", "\"x+\"")).is_err());
+    }
+}
