@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use ottla_config::{
     ConfigEntry, ConfigSource, Kind, Layers, Origin, Overrides, Settings, describe_broker,
-    describe_broker_default, describe_topic,
+    describe_broker_default, describe_client_metrics, describe_group, describe_topic,
 };
 
 test_each_file::test_each_path! { for ["txt"] in "./crates/config/tests/facts" => as_kafka_answers }
@@ -18,6 +18,8 @@ fn as_kafka_answers([path]: [&Path; 1]) {
             "topic" | "some of topic" => describe_topic(&situation.topic, &layers),
             "broker" | "some of broker" => describe_broker(&layers),
             "default" => describe_broker_default(&layers),
+            "group" => describe_group(&situation.group, &layers),
+            "metrics" => describe_client_metrics(&situation.metrics),
             other => panic!("unknown section {other}"),
         };
         let actual: BTreeMap<String, String> = entries
@@ -45,6 +47,8 @@ struct Situation {
     cluster: Overrides,
     broker: Overrides,
     topic: Overrides,
+    group: Overrides,
+    metrics: Overrides,
 }
 
 fn read(text: &str) -> (Situation, Vec<(&str, Vec<&str>)>) {
@@ -69,6 +73,8 @@ fn read(text: &str) -> (Situation, Vec<(&str, Vec<&str>)>) {
                 "cluster" => &mut situation.cluster,
                 "broker" => &mut situation.broker,
                 "topic" => &mut situation.topic,
+                "group" => &mut situation.group,
+                "metrics" => &mut situation.metrics,
                 other => panic!("unknown layer {other}"),
             };
             overrides.insert(key.into(), value.into());
@@ -84,6 +90,8 @@ fn show(entry: &ConfigEntry) -> String {
         ConfigSource::DynamicDefaultBroker => 'C',
         ConfigSource::StaticBroker => 'S',
         ConfigSource::Default => 'D',
+        ConfigSource::Group => 'G',
+        ConfigSource::ClientMetrics => 'M',
         other => panic!("{other:?}"),
     };
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "<null>".into());

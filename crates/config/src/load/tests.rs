@@ -255,3 +255,12 @@ fn secrets_are_not_shown() {
         with("ssl.keystore.password=hunter2\nlistener.name.plaintext.ssl.key.password=hunter2").unwrap();
     assert!(!loaded.warnings.join("\n").contains("hunter2"));
 }
+
+#[test]
+fn the_file_that_is_shipped_has_nothing_to_warn_about() {
+    let text = include_str!("../../../../server.properties");
+    let file = Some(FileText { path: "server.properties", text });
+    let loaded = load(&Inputs { file, ..Inputs::default() }).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(advertised(&loaded), ["PLAINTEXT://localhost:9092"]);
+}
