@@ -29,12 +29,9 @@ fn append<T: ottla_protocol::Encodable>(
 
 /// The batch that opens a term. The first of all also says which protocol is spoken and who votes.
 pub(crate) fn election(leader: NodeId, voters: &[Voter], first: bool, at: Millis) -> Bytes {
-    let version = 1;
-    let voter = |voter: &Voter| leader_change_message::Voter {
-        voter_id: voter.id,
-        voter_directory_id: voter.directory_id,
-        ..Default::default()
-    };
+    // Version 0, also where the directory ids of version 1 are known: Kafka's tools read no other.
+    let version = 0;
+    let voter = |voter: &Voter| leader_change_message::Voter { voter_id: voter.id, ..Default::default() };
     let change = LeaderChangeMessage {
         version,
         leader_id: leader,

@@ -34,13 +34,20 @@ impl Turn<'_, '_> {
         for state in &states {
             let result = match named(state) {
                 Err(error) => failed(state.name.clone(), TopicId(state.topic_id), error),
-                // What is named twice is refused once.
-                Ok(named) if !told.insert(named.clone()) => continue,
+                // What is named twice is refused once, under its name if it was named by it.
+                Ok(named) if !told.insert(named.clone()) || self.also_by_name(&named, &times) => continue,
                 Ok(named) => self.delete(&named, &times),
             };
             response.responses.push(result);
         }
         response
+    }
+
+    fn also_by_name(&self, named: &Named, times: &BTreeMap<Named, usize>) -> bool {
+        let Named::Id(id) = named else { return false };
+        self.image()
+            .topic_by_id(*id)
+            .is_some_and(|topic| times.contains_key(&Named::Name(topic.name.to_string())))
     }
 
     fn delete(&mut self, named: &Named, times: &BTreeMap<Named, usize>) -> DeletableTopicResult {
@@ -73,10 +80,6 @@ impl Turn<'_, '_> {
         };
         let name = Some(TopicName(text(&topic.name)));
         if matches!(named, Named::Name(_)) && times.contains_key(&Named::Id(topic.id)) {
-            let message = "The provided topic name maps to an ID that was already supplied.";
-            return failed(name, topic.id, invalid(message));
-        }
-        if matches!(named, Named::Id(_)) && times.contains_key(&Named::Name(topic.name.to_string())) {
             let message = "The provided topic name maps to an ID that was already supplied.";
             return failed(name, topic.id, invalid(message));
         }
