@@ -18,61 +18,61 @@ const FINAL_EPOCH: i32 = -1;
 
 /// Which partition, by id where the request has ids and by name where it has names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PartitionKey {
+pub(crate) struct PartitionKey {
     /// Zero in requests before version 13.
-    pub topic_id: TopicId,
+    pub(crate) topic_id: TopicId,
     /// Empty in requests from version 13 on.
-    pub topic: TopicName,
+    pub(crate) topic: TopicName,
     /// The partition's number.
-    pub partition: i32,
+    pub(crate) partition: i32,
 }
 
 /// What is wanted of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Which partition.
-    pub key: PartitionKey,
+    pub(crate) key: PartitionKey,
     /// From where on.
-    pub fetch_offset: Offset,
+    pub(crate) fetch_offset: Offset,
     /// At most so many bytes.
-    pub max_bytes: i32,
+    pub(crate) max_bytes: i32,
     /// The leader epoch the client believes in; -1 for none.
-    pub current_leader_epoch: LeaderEpoch,
+    pub(crate) current_leader_epoch: LeaderEpoch,
     /// Epoch of the last record it has; -1 for none.
-    pub last_fetched_epoch: LeaderEpoch,
+    pub(crate) last_fetched_epoch: LeaderEpoch,
 }
 
 /// What was found for one partition, as far as sessions care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct News {
+pub(crate) struct News {
     /// Bytes of records.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// High watermark.
-    pub high_watermark: Offset,
+    pub(crate) high_watermark: Offset,
     /// Log start.
-    pub log_start: Offset,
+    pub(crate) log_start: Offset,
     /// Error, diverging epoch: must be told in any case.
-    pub exceptional: bool,
+    pub(crate) exceptional: bool,
     /// An error: told again every time, and everything is told when it is over.
-    pub error: bool,
+    pub(crate) error: bool,
 }
 
 /// What a request says about its session.
 #[derive(Clone, Copy, Debug)]
-pub struct SessionRequest {
+pub(crate) struct SessionRequest {
     /// 0 for none.
-    pub id: i32,
+    pub(crate) id: i32,
     /// -1 to end it, 0 to begin one, else the number of the request.
-    pub epoch: i32,
+    pub(crate) epoch: i32,
     /// Whether the request names topics by id.
-    pub uses_ids: bool,
+    pub(crate) uses_ids: bool,
     /// A follower: its sessions are not replaced by those of consumers.
-    pub follower: bool,
+    pub(crate) follower: bool,
 }
 
 /// How a request is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// All partitions, no session.
     Sessionless,
     /// All partitions, and a session from here on if there is room.
@@ -108,7 +108,7 @@ struct Session {
 
 /// All sessions of a broker.
 #[derive(Debug)]
-pub struct FetchSessions {
+pub(crate) struct FetchSessions {
     slots: usize,
     sessions: HashMap<i32, Session>,
     /// Where ids come from: a sequence that is hard to guess but needs no chance of its own.
@@ -118,20 +118,8 @@ pub struct FetchSessions {
 impl FetchSessions {
     /// Room for `slots` sessions (`max.incremental.fetch.session.cache.slots`); ids are drawn from `seed`.
     #[must_use]
-    pub fn new(slots: usize, seed: u64) -> Self {
+    pub(crate) fn new(slots: usize, seed: u64) -> Self {
         Self { slots, sessions: HashMap::new(), seed }
-    }
-
-    /// How many sessions there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.sessions.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
     }
 
     /// Takes a request: what to read, in order, and how to answer.
@@ -139,7 +127,7 @@ impl FetchSessions {
     /// # Errors
     /// `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`, `FETCH_SESSION_TOPIC_ID_ERROR`: for the response as
     /// a whole, which then has session id 0 and no topics.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         request: SessionRequest,
         wanted: Vec<Wanted>,
@@ -177,7 +165,7 @@ impl FetchSessions {
     }
 
     /// Begins a session over what a full request wanted and was told. Returns its id; 0 when there is no room.
-    pub fn create(
+    pub(crate) fn create(
         &mut self,
         request: SessionRequest,
         told: impl ExactSizeIterator<Item = (Wanted, News)>,
@@ -210,7 +198,7 @@ impl FetchSessions {
     /// # Errors
     /// `INVALID_FETCH_SESSION_EPOCH` when a later request of the session overtook this one,
     /// `FETCH_SESSION_ID_NOT_FOUND` when the session is gone.
-    pub fn select<'a>(
+    pub(crate) fn select<'a>(
         &mut self,
         id: i32,
         epoch: i32,

@@ -26,7 +26,7 @@ use ottla_types::{ErrorCode, Millis, TopicId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use reply::{FetchReply, PartitionReply, TopicReply};
+pub(crate) use reply::{FetchReply, PartitionReply, TopicReply};
 
 use crate::{
     Handler, Reply, RequestContext,
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Serves Fetch.
-pub struct Fetch {
+pub(crate) struct Fetch {
     shared: Arc<Shared>,
 }
 
@@ -70,7 +70,7 @@ impl Fetch {
     /// `max_bytes` is `fetch.max.bytes`, `session_slots` is `max.incremental.fetch.session.cache.slots`; session ids are
     /// drawn from `seed`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         replicas: Arc<ReplicaManager>,
         image: Arc<ImageCell>,
         (max_bytes, session_slots, seed): (usize, usize, u64),
@@ -88,9 +88,8 @@ impl Handler for Fetch {
     fn handle(&self, ctx: &RequestContext, request: FetchRequest) -> Reply<FetchReply> {
         let shared = &self.shared;
         let uses_ids = ctx.api_version >= 13;
-        let reader = match reader(&request) {
-            Some(reader) => reader,
-            None => return Reply::Now(FetchReply::refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
+        let Some(reader) = reader(&request) else {
+            return Reply::Now(FetchReply::refused(ErrorCode::UNKNOWN_SERVER_ERROR));
         };
         let session = SessionRequest {
             id: request.session_id,

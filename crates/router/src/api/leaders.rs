@@ -7,15 +7,15 @@ use ottla_types::{LeaderEpoch, NodeId};
 
 /// Where a leader is, on the listener that the request came in on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaderEndpoint {
+pub(crate) struct LeaderEndpoint {
     /// Its node id.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// Its advertised host.
-    pub host: Arc<str>,
+    pub(crate) host: Arc<str>,
     /// Its advertised port.
-    pub port: i32,
+    pub(crate) port: i32,
     /// Its rack.
-    pub rack: Option<Arc<str>>,
+    pub(crate) rack: Option<Arc<str>>,
 }
 
 /// Leader and epoch of a partition, and where that leader is. `None` when the partition is not known.

@@ -27,7 +27,7 @@ use ottla_types::ErrorCode;
 use crate::{Handler, Reply, RequestContext};
 
 /// Serves ListOffsets.
-pub struct ListOffsets {
+pub(crate) struct ListOffsets {
     shared: Arc<Shared>,
 }
 
@@ -39,7 +39,7 @@ struct Shared {
 impl ListOffsets {
     /// Looks into `replicas`; `image` tells what is elsewhere.
     #[must_use]
-    pub fn new(replicas: Arc<ReplicaManager>, image: Arc<ImageCell>) -> Self {
+    pub(crate) fn new(replicas: Arc<ReplicaManager>, image: Arc<ImageCell>) -> Self {
         Self { shared: Arc::new(Shared { replicas, image }) }
     }
 }

@@ -44,7 +44,7 @@ const TRANSACTIONAL: u8 = 0x10;
 const ATTRIBUTES_LOW_BYTE: usize = 22;
 
 /// Serves Produce.
-pub struct Produce {
+pub(crate) struct Produce {
     replicas: Arc<ReplicaManager>,
     image: Arc<ImageCell>,
 }
@@ -66,7 +66,7 @@ struct Turn<'a> {
 impl Produce {
     /// Appends to `replicas`; `image` tells who leads what is not here.
     #[must_use]
-    pub fn new(replicas: Arc<ReplicaManager>, image: Arc<ImageCell>) -> Self {
+    pub(crate) fn new(replicas: Arc<ReplicaManager>, image: Arc<ImageCell>) -> Self {
         Self { replicas, image }
     }
 }

@@ -127,7 +127,7 @@ impl Runner for Client {
                 self.high.insert(args.next_pos().ok_or("partition")?.parse()?, (-1, true));
             }
             "at" => self.now = Millis(args.next_pos().ok_or("time")?.parse()?),
-            "count" => write!(out, "{}", self.sessions.len())?,
+            "count" => write!(out, "{}", self.sessions.sessions.len())?,
             other => return Err(format!("unknown command {other}").into()),
         }
         args.reject_next()?;

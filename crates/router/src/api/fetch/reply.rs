@@ -11,55 +11,55 @@ use crate::{api::leaders::LeaderEndpoint, handler::IntoFrame};
 
 /// The answer to a Fetch.
 #[derive(Clone, Debug)]
-pub struct FetchReply {
+pub(crate) struct FetchReply {
     /// Of the request as a whole.
-    pub error: ErrorCode,
+    pub(crate) error: ErrorCode,
     /// 0 for no session.
-    pub session_id: i32,
+    pub(crate) session_id: i32,
     /// Partitions by topic, in order.
-    pub topics: Vec<TopicReply>,
+    pub(crate) topics: Vec<TopicReply>,
     /// Where the leaders are that partitions name (version 16 on).
-    pub endpoints: Vec<LeaderEndpoint>,
+    pub(crate) endpoints: Vec<LeaderEndpoint>,
 }
 
 /// One topic of the answer.
 #[derive(Clone, Debug)]
-pub struct TopicReply {
+pub(crate) struct TopicReply {
     /// Its name (before version 13).
-    pub topic: TopicName,
+    pub(crate) topic: TopicName,
     /// Its id (version 13 on).
-    pub topic_id: TopicId,
+    pub(crate) topic_id: TopicId,
     /// Its partitions.
-    pub partitions: Vec<PartitionReply>,
+    pub(crate) partitions: Vec<PartitionReply>,
 }
 
 /// One partition of the answer. Offsets are -1 where they are not known.
 #[derive(Clone, Debug)]
-pub struct PartitionReply {
+pub(crate) struct PartitionReply {
     /// Its number.
-    pub index: i32,
+    pub(crate) index: i32,
     /// Its error.
-    pub error: ErrorCode,
+    pub(crate) error: ErrorCode,
     /// High watermark.
-    pub high_watermark: Offset,
+    pub(crate) high_watermark: Offset,
     /// Last stable offset.
-    pub last_stable_offset: Offset,
+    pub(crate) last_stable_offset: Offset,
     /// Log start (version 5 on).
-    pub log_start: Offset,
+    pub(crate) log_start: Offset,
     /// Where histories differ (version 12 on).
-    pub diverging: Option<EpochEnd>,
+    pub(crate) diverging: Option<EpochEnd>,
     /// Who leads instead (version 12 on).
-    pub current_leader: Option<(NodeId, LeaderEpoch)>,
+    pub(crate) current_leader: Option<(NodeId, LeaderEpoch)>,
     /// Aborted transactions; `None` when the client did not ask for committed records only.
-    pub aborted: Option<Vec<AbortedTransaction>>,
+    pub(crate) aborted: Option<Vec<AbortedTransaction>>,
     /// Whole batches.
-    pub records: SmallVec<[Part; 2]>,
+    pub(crate) records: SmallVec<[Part; 2]>,
 }
 
 impl FetchReply {
     /// The request as a whole is refused.
     #[must_use]
-    pub fn refused(error: ErrorCode) -> Self {
+    pub(crate) fn refused(error: ErrorCode) -> Self {
         Self { error, session_id: 0, topics: Vec::new(), endpoints: Vec::new() }
     }
 }
@@ -67,7 +67,7 @@ impl FetchReply {
 impl PartitionReply {
     /// What was found, or why nothing could be.
     #[must_use]
-    pub fn of(index: i32, fetched: Result<Fetched, ErrorCode>) -> Self {
+    pub(crate) fn of(index: i32, fetched: Result<Fetched, ErrorCode>) -> Self {
         match fetched {
             Ok(fetched) => Self {
                 index,
