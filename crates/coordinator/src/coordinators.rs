@@ -145,7 +145,7 @@ impl Coordinators {
             .topic(OFFSETS_TOPIC)
             .map_or(self.config.offsets_topic.partitions, |topic| topic.partition_count());
         shards.led.retain(|index, shard| {
-            let stays = mine.get(index) == Some(&shard.epoch);
+            let stays = mine.get(index).is_some_and(|epoch| shard.leads_on(*epoch));
             if !stays {
                 shard.close(ErrorCode::NOT_COORDINATOR);
             }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
 };
 
 use ottla_groups::{Answer, Command, Groups, Record};
@@ -57,7 +60,7 @@ const BATCH_BYTES: usize = 512 << 10;
 /// A partition of `__consumer_offsets` that this broker leads.
 pub(crate) struct Shard {
     pub(crate) partition: i32,
-    pub(crate) epoch: LeaderEpoch,
+    epoch: AtomicI32,
     pub(crate) world: Arc<World>,
     stage: Mutex<Stage>,
 }
@@ -89,7 +92,18 @@ struct Parked {
 
 impl Shard {
     pub(crate) fn new(partition: i32, epoch: LeaderEpoch, world: Arc<World>) -> Self {
-        Self { partition, epoch, world, stage: Mutex::new(Stage::Loading(Vec::new())) }
+        Self { partition, epoch: AtomicI32::new(epoch), world, stage: Mutex::new(Stage::Loading(Vec::new())) }
+    }
+
+    /// Whether this shard is what a leader of `epoch` would load: it is of that epoch, or of the one before, and then
+    /// nobody else can have led in between. Facts are appended in the new epoch from here on.
+    pub(crate) fn leads_on(&self, epoch: LeaderEpoch) -> bool {
+        let mine = self.epoch.load(Ordering::Acquire);
+        let goes_on = epoch == mine || epoch == mine + 1;
+        if goes_on {
+            self.epoch.store(epoch, Ordering::Release);
+        }
+        goes_on
     }
 
     /// Takes office on what the partition says. Does nothing if leadership has gone meanwhile.
@@ -186,6 +200,9 @@ impl Shard {
         decision: Decision<Record, Answer>,
         own: Option<Token>,
     ) -> Option<Answer> {
+        for note in active.groups.take_notes() {
+            tracing::info!("[GroupCoordinator] {note}");
+        }
         let (mut decision, mut durable) = (decision, None);
         if !decision.records.is_empty() {
             match self.append(active, &decision.records) {
@@ -208,12 +225,12 @@ impl Shard {
 
     /// Appends facts, a batch after the other, and applies those that were taken.
     fn append(&self, active: &mut Active, records: &[Record]) -> Result<Option<Durable>, ErrorCode> {
-        let wall = self.world.clock.wall();
+        let (wall, epoch) = (self.world.clock.wall(), self.epoch.load(Ordering::Acquire));
         let mut durables = Vec::new();
         let mut rest = records;
         while !rest.is_empty() {
             let (batch, taken) = encode(rest, wall)?;
-            durables.extend(self.world.log.append(self.partition, self.epoch, batch)?);
+            durables.extend(self.world.log.append(self.partition, epoch, batch)?);
             let (accepted, later) = rest.split_at(taken);
             active.groups.accept(accepted);
             rest = later;

@@ -41,6 +41,8 @@ pub struct Groups {
     config: Arc<GroupsConfig>,
     pub(crate) groups: HashMap<Arc<str>, Group>,
     timers: TimerQueue<Timer>,
+    /// For the operator; taken by the driver after every turn.
+    notes: Vec<String>,
     pub(crate) open: OpenTransactions,
 }
 
@@ -52,6 +54,7 @@ impl Groups {
             config,
             groups: HashMap::new(),
             timers: TimerQueue::default(),
+            notes: Vec::new(),
             open: OpenTransactions::default(),
         }
     }
@@ -70,7 +73,7 @@ impl Groups {
 
     /// The partition has been replayed to its end: sessions and deadlines begin.
     pub fn take_office(&mut self, ctx: &mut Ctx<'_>) -> Decision<Record, Answer> {
-        let mut turn = turn(&self.config, &mut self.timers, ctx);
+        let mut turn = turn(&self.config, &mut self.timers, &mut self.notes, ctx);
         for group in self.groups.values_mut() {
             group.classic.restart_sessions(&mut turn);
             group.classic.shrink_if_too_large(&mut turn);
@@ -128,7 +131,7 @@ impl Groups {
         decision: Decision<Record, Answer>,
         error: ErrorCode,
     ) -> Decision<Record, Answer> {
-        let mut turn = turn(&self.config, &mut self.timers, ctx);
+        let mut turn = turn(&self.config, &mut self.timers, &mut self.notes, ctx);
         turn.answers
             .extend(decision.answers.into_iter().map(|(token, answer)| (token, answer.failed(error))));
         for record in &decision.records {
@@ -139,6 +142,11 @@ impl Groups {
             }
         }
         finish(turn)
+    }
+
+    /// What an operator would like to read of the turns since this was asked last: rebalances and how they ended.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// When [`due`](Self::due) wants to be called next.
@@ -246,7 +254,7 @@ impl Groups {
             None if commit.tells_unknown_group => Err(ErrorCode::GROUP_ID_NOT_FOUND),
             None => Err(ErrorCode::ILLEGAL_GENERATION),
         };
-        let mut turn = turn(&self.config, &mut self.timers, ctx);
+        let mut turn = turn(&self.config, &mut self.timers, &mut self.notes, ctx);
         let (error, topics) = match valid {
             Err(error) => (error, Vec::new()),
             Ok(()) => {
@@ -311,7 +319,7 @@ impl Groups {
         id: &Arc<str>,
         rule: impl FnOnce(&mut Group, &mut Turn<'_, '_>),
     ) -> Decision<Record, Answer> {
-        let mut turn = turn(&self.config, &mut self.timers, ctx);
+        let mut turn = turn(&self.config, &mut self.timers, &mut self.notes, ctx);
         let group = self.groups.get_mut(id).expect("the caller has found the group");
         let before = (group.classic.state, group.classic.generation);
         rule(group, &mut turn);
@@ -326,9 +334,10 @@ impl Groups {
 fn turn<'a, 'c>(
     config: &'a GroupsConfig,
     timers: &'a mut TimerQueue<Timer>,
+    notes: &'a mut Vec<String>,
     ctx: &'a mut Ctx<'c>,
 ) -> Turn<'a, 'c> {
-    Turn { config, timers, ctx, records: Vec::new(), answers: Vec::new() }
+    Turn { config, timers, notes, ctx, records: Vec::new(), answers: Vec::new() }
 }
 
 fn finish(turn: Turn<'_, '_>) -> Decision<Record, Answer> {

@@ -9,8 +9,11 @@ use crate::{CommittedOffset, Groups, Record, classic::ClassicGroup, groups::Grou
 /// Offsets that open transactions have written, by producer (KIP-98): they count when the transaction commits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OpenTransactions {
-    by_producer: HashMap<ProducerId, HashMap<(Arc<str>, Arc<str>, i32), CommittedOffset>>,
+    by_producer: HashMap<ProducerId, HashMap<OffsetKey, CommittedOffset>>,
 }
+
+/// Group, topic, partition.
+type OffsetKey = (Arc<str>, Arc<str>, i32);
 
 impl Groups {
     /// One record of the log, in the order of the log, before taking office.

@@ -11,6 +11,7 @@ use crate::{Answer, GroupsConfig, JoinAnswer, Record, SyncAnswer, Timer};
 pub(crate) struct Turn<'a, 'c> {
     pub(crate) config: &'a GroupsConfig,
     pub(crate) timers: &'a mut TimerQueue<Timer>,
+    pub(crate) notes: &'a mut Vec<String>,
     pub(crate) ctx: &'a mut Ctx<'c>,
     pub(crate) records: Vec<Record>,
     pub(crate) answers: Vec<(Token, Answer)>,

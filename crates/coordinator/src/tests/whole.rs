@@ -95,11 +95,15 @@ async fn partitions_come_and_go_with_leadership() {
     coordinators.apply_image(&image);
     assert!(matches!(ask(&coordinators, commit(7)).await, Ok(Answer::OffsetCommit(_))));
     let waiting = coordinators.submit("g", join(""));
-    let elsewhere = with(&image, vec![partition(OFFSETS_ID, 0, 2, 1), partition(OFFSETS_ID, 1, 2, 1)]);
+    // The epoch alone changes: nobody else can have led, so nothing is read back and nobody is disturbed.
+    let image = with(&image, vec![partition(OFFSETS_ID, 0, 1, 1), partition(OFFSETS_ID, 1, 1, 1)]);
+    coordinators.apply_image(&image);
+    assert_eq!(offset(ask(&coordinators, fetch()).await), 7);
+    let elsewhere = with(&image, vec![partition(OFFSETS_ID, 0, 2, 2), partition(OFFSETS_ID, 1, 2, 2)]);
     coordinators.apply_image(&elsewhere);
     assert_eq!(waiting.outcome().await, Err(ErrorCode::NOT_COORDINATOR));
     assert_eq!(ask(&coordinators, fetch()).await, Err(ErrorCode::NOT_COORDINATOR));
-    let back = with(&elsewhere, vec![partition(OFFSETS_ID, 0, 1, 2), partition(OFFSETS_ID, 1, 1, 2)]);
+    let back = with(&elsewhere, vec![partition(OFFSETS_ID, 0, 1, 3), partition(OFFSETS_ID, 1, 1, 3)]);
     coordinators.apply_image(&back);
     // Read back on another thread: until then it says so.
     let found = loop {

@@ -43,6 +43,10 @@ impl ClassicGroup {
             return self.complete_join_if_all_are_here(turn);
         }
         if self.members.get(member_id).is_some_and(|member| !member.may_be_silent()) {
+            turn.notes.push(format!(
+                "Member {member_id} in group {} has failed, removing it from the group",
+                self.id
+            ));
             self.remove(turn, member_id);
             self.somebody_left(turn);
         }

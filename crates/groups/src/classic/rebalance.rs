@@ -29,7 +29,13 @@ impl ClassicGroup {
     }
 
     /// Begins the join phase.
-    pub(super) fn prepare(&mut self, turn: &mut Turn<'_, '_>, _reason: &str) {
+    pub(super) fn prepare(&mut self, turn: &mut Turn<'_, '_>, reason: &str) {
+        turn.notes.push(format!(
+            "Preparing to rebalance group {} in state {} with old generation {} (reason: {reason})",
+            self.id,
+            self.state.name(),
+            self.generation
+        ));
         if self.state == State::CompletingRebalance {
             self.fail_syncs(turn, ErrorCode::REBALANCE_IN_PROGRESS);
         }
@@ -93,10 +99,13 @@ impl ClassicGroup {
         self.subscribed = self.read_subscriptions();
         if self.members.is_empty() {
             self.enter(State::Empty, turn.wall_ms());
+            turn.notes.push(format!("Group {} with generation {} is now empty", self.id, self.generation));
             turn.records.push(Record::Group { group: self.id.clone(), value: self.snapshot() });
             return;
         }
         self.enter(State::CompletingRebalance, turn.wall_ms());
+        let (id, generation, members) = (&self.id, self.generation, self.members.len());
+        turn.notes.push(format!("Stabilized group {id} generation {generation} with {members} members"));
         self.answer_joins(turn);
         turn.timers.set(Timer::Sync(self.id.clone()), turn.after(self.rebalance_timeout_ms()));
     }

@@ -54,6 +54,13 @@ impl ClassicGroup {
         for member in self.members.values_mut() {
             member.assignment = assignments.remove(&member.id).unwrap_or_default();
         }
+        turn.notes.push(format!(
+            "Assignment received from leader {} for group {} for generation {}; the group has {} members",
+            self.leader(),
+            self.id,
+            self.generation,
+            self.members.len()
+        ));
         turn.records.push(Record::Group { group: self.id.clone(), value: self.snapshot() });
         self.enter(State::Stable, turn.wall_ms());
         let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();

@@ -26,6 +26,7 @@ enum Entry {
 }
 
 /// One core, its log, and who is called what.
+#[derive(Default)]
 pub(crate) struct Conversation {
     config: GroupsConfig,
     groups: Option<Groups>,
@@ -36,21 +37,6 @@ pub(crate) struct Conversation {
     /// Member ids in the order in which they were handed out.
     members: Vec<String>,
     refuse: Option<ErrorCode>,
-}
-
-impl Default for Conversation {
-    fn default() -> Self {
-        Self {
-            config: GroupsConfig::default(),
-            groups: None,
-            log: Vec::new(),
-            now: 0,
-            drawn: 0,
-            tokens: BTreeMap::new(),
-            members: Vec::new(),
-            refuse: None,
-        }
-    }
 }
 
 impl goldenscript::Runner for Conversation {

@@ -38,7 +38,8 @@ impl Handler for DescribeGroups {
 
     fn handle(&self, ctx: &RequestContext, request: DescribeGroupsRequest) -> Reply<DescribeGroupsResponse> {
         let version = ctx.api_version;
-        let operations = if request.include_authorized_operations { operations::GROUP } else { operations::OMITTED };
+        let operations =
+            if request.include_authorized_operations { operations::GROUP } else { operations::OMITTED };
         let ask = |id: &GroupId| self.coordinators.submit(id.as_str(), Command::DescribeGroup(shared(id)));
         let pending = request.groups.iter().map(ask).collect();
         pending::reply_all(pending, move |outcomes| {
@@ -62,7 +63,9 @@ fn describe(version: i16, id: &GroupId, outcome: Outcome, operations: i32) -> De
             .with_group_state(wire(DEAD))
             .with_error_code(ErrorCode::GROUP_ID_NOT_FOUND.0)
             .with_error_message(Some(wire(&format!("Group {} not found.", id.as_str())))),
-        Ok(Answer::Describe(None)) => described.with_group_state(wire(DEAD)).with_authorized_operations(operations),
+        Ok(Answer::Describe(None)) => {
+            described.with_group_state(wire(DEAD)).with_authorized_operations(operations)
+        }
         Ok(_) => unreachable!("a describe is answered with a description"),
     }
 }
@@ -85,4 +88,52 @@ fn found(described: DescribedGroup, group: &Group) -> DescribedGroup {
         .with_protocol_type(wire(&group.protocol_type))
         .with_protocol_data(wire(&group.protocol))
         .with_members(group.members.iter().map(member).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::StrBytes;
+
+    use super::*;
+    use crate::api::recorded;
+
+    /// What Kafka 4.4 said of two groups that do not exist, one without a name.
+    const UNKNOWN_GROUPS: [(i16, &str); 7] = [
+        (0, "00000002000000000004446561640000000000000000000000076e6f67726f75700004446561640000000000000000"),
+        (
+            1,
+            "0000000000000002000000000004446561640000000000000000000000076e6f67726f75700004446561640000000000000000",
+        ),
+        (
+            2,
+            "0000000000000002000000000004446561640000000000000000000000076e6f67726f75700004446561640000000000000000",
+        ),
+        (
+            3,
+            "000000000000000200000000000444656164000000000000000000000d48000000076e6f67726f7570000444656164000000000000000000000d48",
+        ),
+        (
+            4,
+            "000000000000000200000000000444656164000000000000000000000d48000000076e6f67726f7570000444656164000000000000000000000d48",
+        ),
+        (5, "0000000003000001054465616401010100000d48000000086e6f67726f7570054465616401010100000d480000"),
+        (
+            6,
+            "000000000300451247726f757020206e6f7420666f756e642e010544656164010101800000000000451947726f7570206e6f67726f7570206e6f7420666f756e642e086e6f67726f75700544656164010101800000000000",
+        ),
+    ];
+
+    #[test]
+    fn unknown_groups_are_kafkas_in_every_version() {
+        for (version, body) in UNKNOWN_GROUPS {
+            let operations = if version >= 3 { operations::GROUP } else { operations::OMITTED };
+            let unknown = |id: &'static str| {
+                let id = GroupId(StrBytes::from_static_str(id));
+                describe(version, &id, Ok(Answer::Describe(None)), operations)
+            };
+            // Kafka answers in no particular order.
+            let groups = vec![unknown(""), unknown("nogroup")];
+            recorded::check(15, version, &DescribeGroupsResponse::default().with_groups(groups), body);
+        }
+    }
 }

@@ -14,7 +14,9 @@ use ottla_coordinator::{OFFSETS_TOPIC, OffsetsTopic};
 use ottla_metadata::{Image, ImageCell};
 use ottla_protocol::{
     StrBytes,
-    messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator},
+    messages::{
+        BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator,
+    },
 };
 use ottla_types::ErrorCode;
 
@@ -44,7 +46,11 @@ impl Handler for FindCoordinator {
     type Response = FindCoordinatorResponse;
     const VERSIONS: RangeInclusive<i16> = 0..=6;
 
-    fn handle(&self, ctx: &RequestContext, request: FindCoordinatorRequest) -> Reply<FindCoordinatorResponse> {
+    fn handle(
+        &self,
+        ctx: &RequestContext,
+        request: FindCoordinatorRequest,
+    ) -> Reply<FindCoordinatorResponse> {
         let image = self.image.get();
         let is_there = image.topic(OFFSETS_TOPIC).is_some();
         if is_there || request.key_type != GROUP {

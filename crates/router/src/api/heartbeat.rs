@@ -46,3 +46,22 @@ fn response(outcome: Outcome) -> HeartbeatResponse {
     };
     HeartbeatResponse::default().with_error_code(error.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::ErrorCode;
+
+    use super::*;
+    use crate::api::recorded;
+
+    /// What Kafka 4.4 answered to a member of a group that does not exist.
+    const UNKNOWN_MEMBER: [(i16, &str); 5] =
+        [(0, "0019"), (1, "000000000019"), (2, "000000000019"), (3, "000000000019"), (4, "00000000001900")];
+
+    #[test]
+    fn refusals_are_kafkas_in_every_version() {
+        for (version, body) in UNKNOWN_MEMBER {
+            recorded::check(12, version, &response(Err(ErrorCode::UNKNOWN_MEMBER_ID)), body);
+        }
+    }
+}

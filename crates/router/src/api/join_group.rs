@@ -60,13 +60,21 @@ fn command(ctx: &RequestContext, request: &JoinGroupRequest) -> Join {
         },
         protocol_type: shared(&request.protocol_type),
         protocols: request.protocols.iter().map(|offer| protocol(&offer.name, &offer.metadata)).collect(),
-        requires_known_member_id: version >= 4,
-        supports_skipping_assignment: version >= 9,
+        requires_known_member_id: requires_known_member_id(version),
+        supports_skipping_assignment: can_skip_assignment(version),
     }
 }
 
 fn has_rebalance_timeout(version: i16) -> bool {
     version >= 1
+}
+
+fn requires_known_member_id(version: i16) -> bool {
+    version >= 4
+}
+
+fn can_skip_assignment(version: i16) -> bool {
+    version >= 9
 }
 
 /// Versions that cannot say that there is no protocol say that it has no name.
@@ -91,9 +99,43 @@ fn response(version: i16, member_id: &Arc<str>, outcome: Outcome) -> JoinGroupRe
         .with_error_code(join.error.0)
         .with_generation_id(join.generation_id)
         .with_protocol_type(wire_option(join.protocol_type.as_ref()))
-        .with_protocol_name(if may_lack_protocol(version) { protocol } else { Some(protocol.unwrap_or_default()) })
+        .with_protocol_name(if may_lack_protocol(version) {
+            protocol
+        } else {
+            Some(protocol.unwrap_or_default())
+        })
         .with_leader(wire(&join.leader))
         .with_skip_assignment(join.skip_assignment)
         .with_member_id(wire(&join.member_id))
         .with_members(join.members.iter().map(member).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::ErrorCode;
+
+    use super::*;
+    use crate::api::recorded;
+
+    /// What Kafka 4.4 answered to a member of a group that does not exist.
+    const UNKNOWN_MEMBER: [(i16, &str); 10] = [
+        (0, "0019ffffffff0000000000017800000000"),
+        (1, "0019ffffffff0000000000017800000000"),
+        (2, "000000000019ffffffff0000000000017800000000"),
+        (3, "000000000019ffffffff0000000000017800000000"),
+        (4, "000000000019ffffffff0000000000017800000000"),
+        (5, "000000000019ffffffff0000000000017800000000"),
+        (6, "000000000019ffffffff010102780100"),
+        (7, "000000000019ffffffff00000102780100"),
+        (8, "000000000019ffffffff00000102780100"),
+        (9, "000000000019ffffffff0000010002780100"),
+    ];
+
+    #[test]
+    fn refusals_are_kafkas_in_every_version() {
+        for (version, body) in UNKNOWN_MEMBER {
+            let ours = response(version, &"x".into(), Err(ErrorCode::UNKNOWN_MEMBER_ID));
+            recorded::check(11, version, &ours, body);
+        }
+    }
 }

@@ -71,3 +71,31 @@ fn response(version: i16, outcome: Outcome) -> LeaveGroupResponse {
         .with_error_code(leave.error.0)
         .with_members(leave.members.iter().map(member).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::ErrorCode;
+
+    use super::*;
+    use crate::api::recorded;
+
+    /// What Kafka 4.4 answered when a member left a group that does not exist.
+    const UNKNOWN_MEMBER: [(i16, &str); 6] = [
+        (0, "0019"),
+        (1, "000000000019"),
+        (2, "000000000019"),
+        (3, "0000000000000000000100016dffff0019"),
+        (4, "00000000000002026d0000190000"),
+        (5, "00000000000002026d0000190000"),
+    ];
+
+    #[test]
+    fn refusals_are_kafkas_in_every_version() {
+        for (version, body) in UNKNOWN_MEMBER {
+            let error = ErrorCode::UNKNOWN_MEMBER_ID;
+            let members = vec![LeftMember { member_id: "m".into(), group_instance_id: None, error }];
+            let answer = Answer::Leave(LeaveAnswer { error: ErrorCode::NONE, members });
+            recorded::check(13, version, &response(version, Ok(answer)), body);
+        }
+    }
+}

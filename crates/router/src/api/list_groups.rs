@@ -10,7 +10,9 @@ use ottla_coordinator::{
     Coordinators, Listing,
     groups::{ListGroups as Filter, ListedGroup as Listed},
 };
-use ottla_protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup};
+use ottla_protocol::messages::{
+    GroupId, ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup,
+};
 
 use super::text::{shared, wire};
 use crate::{Handler, Reply, RequestContext};

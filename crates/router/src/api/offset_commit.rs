@@ -51,7 +51,7 @@ impl Handler for OffsetCommit {
             member_id: shared(&request.member_id),
             group_instance_id: request.group_instance_id.as_ref().map(shared),
             retention_time_ms: Some(request.retention_time_ms).filter(|retention| *retention != -1),
-            tells_unknown_group: version >= 9,
+            tells_unknown_group: tells_unknown_group(version),
             topics,
         });
         let outcome = self.coordinators.submit(request.group_id.as_str(), command);
@@ -60,6 +60,10 @@ impl Handler for OffsetCommit {
             response
         })
     }
+}
+
+fn tells_unknown_group(version: i16) -> bool {
+    version >= 9
 }
 
 fn has_topic_ids(version: i16) -> bool {
@@ -129,5 +133,47 @@ fn fill_in(response: &mut OffsetCommitResponse, outcome: Outcome) {
     let partitions = response.topics.iter_mut().flat_map(|topic| topic.partitions.iter_mut());
     for open in partitions.filter(|partition| partition.error_code == OPEN) {
         open.error_code = codes.next().unwrap_or(answer.error).0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::TopicName;
+
+    use super::*;
+    use crate::api::{recorded, text::wire};
+
+    /// What Kafka 4.4 answered to a member of a group that does not exist.
+    const UNKNOWN_GROUP: [(i16, ErrorCode, &str); 2] = [
+        (8, ErrorCode::ILLEGAL_GENERATION, "0000000002027402000000000016000000"),
+        (9, ErrorCode::GROUP_ID_NOT_FOUND, "0000000002027402000000000045000000"),
+    ];
+
+    #[test]
+    fn refusals_are_kafkas() {
+        for (version, error, body) in UNKNOWN_GROUP {
+            let open = OffsetCommitResponsePartition::default().with_error_code(OPEN);
+            let topic = OffsetCommitResponseTopic::default();
+            let topic = topic.with_name(TopicName(wire("t"))).with_partitions(vec![open]);
+            let mut ours = OffsetCommitResponse::default().with_topics(vec![topic]);
+            let answer = OffsetCommitAnswer { error, topics: Vec::new() };
+            fill_in(&mut ours, Ok(Answer::OffsetCommit(answer)));
+            recorded::check(8, version, &ours, body);
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_answered_here() {
+        let partition = OffsetCommitRequestPartition::default();
+        let topic = OffsetCommitRequestTopic::default()
+            .with_name(TopicName(wire("t")))
+            .with_partitions(vec![partition]);
+        for (version, error) in
+            [(9, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), (10, ErrorCode::UNKNOWN_TOPIC_ID)]
+        {
+            let (commits, answer) = sort_out(&Image::new(), version, std::slice::from_ref(&topic));
+            assert!(commits.is_empty());
+            assert_eq!(answer.topics[0].partitions[0].error_code, error.0);
+        }
     }
 }

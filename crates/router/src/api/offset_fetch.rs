@@ -10,7 +10,9 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use ottla_coordinator::{
     Coordinators, Outcome,
-    groups::{Answer, Command, FetchTopic, FetchedPartition, FetchedTopic, OffsetFetch as Fetch, OffsetFetchAnswer},
+    groups::{
+        Answer, Command, FetchTopic, FetchedPartition, FetchedTopic, OffsetFetch as Fetch, OffsetFetchAnswer,
+    },
 };
 use ottla_metadata::{Image, ImageCell};
 use ottla_protocol::messages::{
@@ -54,7 +56,8 @@ impl Handler for OffsetFetch {
         let ask = |asked: &Asked| self.coordinators.submit(asked.group_id.as_str(), asked.command(stable));
         let pending = asked.iter().map(ask).collect();
         pending::reply_all(pending, move |outcomes| {
-            let answers = asked.iter().zip(outcomes).map(|(asked, outcome)| asked.answer(&image, version, outcome));
+            let answers =
+                asked.iter().zip(outcomes).map(|(asked, outcome)| asked.answer(&image, version, outcome));
             if has_several_groups(version) {
                 OffsetFetchResponse::default().with_groups(answers.map(Answered::group).collect())
             } else {
@@ -208,5 +211,61 @@ impl Answered {
             return OffsetFetchResponse::default().with_error_code(self.error.0);
         }
         OffsetFetchResponse::default().with_topics(self.topics.iter().map(topic).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::recorded;
+
+    /// What Kafka 4.4 said when all offsets of a group were asked for; version 10 names the topic's id.
+    const ALL: [(i16, &str); 9] = [
+        (2, "000000010001740000000100000000000000000000000300026d6400000000"),
+        (3, "00000000000000010001740000000100000000000000000000000300026d6400000000"),
+        (4, "00000000000000010001740000000100000000000000000000000300026d6400000000"),
+        (5, "0000000000000001000174000000010000000000000000000000030000000400026d6400000000"),
+        (6, "000000000202740200000000000000000000000300000004036d6400000000000000"),
+        (7, "000000000202740200000000000000000000000300000004036d6400000000000000"),
+        (8, "00000000020670726f62650202740200000000000000000000000300000004036d640000000000000000"),
+        (9, "00000000020670726f62650202740200000000000000000000000300000004036d640000000000000000"),
+        (
+            10,
+            "00000000020670726f6265028392f8f529af47c38d883ced5abc08bb0200000000000000000000000300000004036d640000000000000000",
+        ),
+    ];
+
+    #[test]
+    fn offsets_are_kafkas_in_every_version() {
+        for (version, body) in ALL {
+            let topic_id = "g5L49SmvR8ONiDztWrwIuw".parse().expect("an id");
+            let leader_epoch = 4;
+            let metadata = "md".into();
+            let error = ErrorCode::NONE;
+            let partitions =
+                vec![FetchedPartition { partition: 0, offset: 3, leader_epoch, metadata, error }];
+            let topics = vec![FetchedTopic { name: "t".into(), topic_id, partitions }];
+            let answered = Answered { group_id: GroupId(wire("probe")), error, topics };
+            let ours = if has_several_groups(version) {
+                OffsetFetchResponse::default().with_groups(vec![answered.group()])
+            } else {
+                answered.single(version)
+            };
+            recorded::check(9, version, &ours, body);
+        }
+    }
+
+    #[test]
+    fn version_1_says_an_error_on_every_partition() {
+        let topics = vec![FetchTopic { name: "t".into(), topic_id: TopicId::ZERO, partitions: vec![0, 1] }];
+        let asked = Asked {
+            group_id: GroupId(wire("g")),
+            topics: Some(topics.into_iter().map(|topic| (topic, true)).collect()),
+        };
+        let error = ErrorCode::NOT_COORDINATOR;
+        let answer = |version| asked.answer(&Image::new(), version, Err(error)).single(version);
+        let partitions = &answer(1).topics[0].partitions;
+        assert_eq!(partitions.iter().map(|partition| partition.error_code).collect::<Vec<_>>(), [error.0; 2]);
+        assert_eq!((answer(2).error_code, answer(2).topics.len()), (error.0, 0));
     }
 }

@@ -5,7 +5,10 @@ use ottla_coordinator::{Outcome, Pending};
 use crate::Reply;
 
 /// The reply that `answer` makes of the outcome.
-pub(crate) fn reply<R: Send + 'static>(pending: Pending, answer: impl FnOnce(Outcome) -> R + Send + 'static) -> Reply<R> {
+pub(crate) fn reply<R: Send + 'static>(
+    pending: Pending,
+    answer: impl FnOnce(Outcome) -> R + Send + 'static,
+) -> Reply<R> {
     match pending {
         Pending::Now(outcome) => Reply::Now(answer(outcome)),
         later @ Pending::Later(_) => Reply::later(async move { answer(later.outcome().await) }),

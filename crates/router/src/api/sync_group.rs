@@ -32,7 +32,9 @@ impl Handler for SyncGroup {
     const VERSIONS: RangeInclusive<i16> = 0..=5;
 
     fn handle(&self, ctx: &RequestContext, request: SyncGroupRequest) -> Reply<SyncGroupResponse> {
-        if must_name_protocol(ctx.api_version) && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        if must_name_protocol(ctx.api_version)
+            && (request.protocol_type.is_none() || request.protocol_name.is_none())
+        {
             return Reply::Now(response(Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)));
         }
         let assignments = request.assignments.iter();
@@ -43,7 +45,9 @@ impl Handler for SyncGroup {
             group_instance_id: request.group_instance_id.as_ref().map(shared),
             protocol_type: request.protocol_type.as_ref().map(shared),
             protocol_name: request.protocol_name.as_ref().map(shared),
-            assignments: assignments.map(|given| (shared(&given.member_id), owned(&given.assignment))).collect(),
+            assignments: assignments
+                .map(|given| (shared(&given.member_id), owned(&given.assignment)))
+                .collect(),
         });
         let outcome: Pending = self.coordinators.submit(request.group_id.as_str(), command);
         pending::reply(outcome, response)
@@ -65,4 +69,27 @@ fn response(outcome: Outcome) -> SyncGroupResponse {
         .with_protocol_type(wire_option(sync.protocol_type.as_ref()))
         .with_protocol_name(wire_option(sync.protocol_name.as_ref()))
         .with_assignment(sync.assignment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::recorded;
+
+    /// What Kafka 4.4 answered to a member of a group that does not exist.
+    const UNKNOWN_MEMBER: [(i16, &str); 6] = [
+        (0, "001900000000"),
+        (1, "00000000001900000000"),
+        (2, "00000000001900000000"),
+        (3, "00000000001900000000"),
+        (4, "0000000000190100"),
+        (5, "00000000001900000100"),
+    ];
+
+    #[test]
+    fn refusals_are_kafkas_in_every_version() {
+        for (version, body) in UNKNOWN_MEMBER {
+            recorded::check(14, version, &response(Err(ErrorCode::UNKNOWN_MEMBER_ID)), body);
+        }
+    }
 }

@@ -19,7 +19,7 @@ const ASSIGNMENT: &str = "00000000000100017400000002000000000000000100000000";
 
 #[test]
 fn an_empty_group_reads_and_writes_as_kafkas() {
-    let value = GroupSnapshot { state_since_ms: Some(0x0001_a204_d766_9f), ..GroupSnapshot::default() };
+    let value = GroupSnapshot { state_since_ms: Some(0x01a2_04d7_669f), ..GroupSnapshot::default() };
     golden(
         "000200026731",
         Some("0003000000000000ffffffff000001a204d7669f00000000"),
@@ -45,7 +45,7 @@ fn a_stable_static_group_reads_and_writes_as_kafkas() {
         generation: 1,
         protocol: Some("range".into()),
         leader: Some(member_id),
-        state_since_ms: Some(0x0001_a204_d768_1f),
+        state_since_ms: Some(0x01a2_04d7_681f),
         members: vec![member],
     };
     golden(
@@ -68,7 +68,7 @@ fn offsets_read_and_write_as_kafkas() {
         offset: 5,
         leader_epoch: -1,
         metadata: "meta\0".into(),
-        commit_timestamp_ms: 0x0001_a204_d767_57,
+        commit_timestamp_ms: 0x01a2_04d7_6757,
         expire_timestamp_ms: None,
         topic_id,
     };
