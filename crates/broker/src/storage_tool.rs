@@ -5,15 +5,11 @@ mod format;
 mod identity;
 mod info;
 
-use std::{
-    io::{self, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ottla_config::{BrokerConfig, Loaded};
-use rand::{RngCore, SeedableRng as _, rngs::StdRng};
+use ottla_config::BrokerConfig;
+use rand::RngCore;
 use uuid::Uuid;
 
 use crate::cli::{StorageCommand, load_config};
@@ -43,28 +39,8 @@ impl Outcome {
     }
 }
 
-/// Runs a command of the storage tool and prints what it says; ids are drawn from the system.
-#[must_use]
-pub fn run(command: &StorageCommand, environment: &[(String, String)]) -> ExitCode {
-    let outcome = execute(command, environment, &mut StdRng::from_os_rng());
-    // A reader that left early changes nothing about what was done.
-    let _ = io::stdout().lock().write_all(outcome.out.as_bytes());
-    let _ = io::stderr().lock().write_all(outcome.err.as_bytes());
-    ExitCode::from(outcome.code)
-}
-
-/// Formats the log directories that are not formatted: what a start without a file and `--auto-format` do. The
-/// cluster's id is `CLUSTER_ID` of the environment, as Kafka's image has it, or a new one.
-///
-/// # Errors
-/// A directory of another cluster or node, or one that can not be written.
-pub fn format_on_the_way(loaded: &Loaded, environment: &[(String, String)]) -> anyhow::Result<Identity> {
-    let cluster_id = environment.iter().find(|(name, _)| name == "CLUSTER_ID").map(|(_, id)| id.as_str());
-    ensure_formatted(&loaded.broker, true, cluster_id, &mut StdRng::from_os_rng()).map_err(anyhow::Error::msg)
-}
-
-/// Does what a command of the storage tool asks.
-pub fn execute(command: &StorageCommand, environment: &[(String, String)], rng: &mut dyn RngCore) -> Outcome {
+/// Runs a command of the storage tool.
+pub fn run(command: &StorageCommand, environment: &[(String, String)], rng: &mut dyn RngCore) -> Outcome {
     let load = |config: &Path| load_config(Some(config), environment, &[]).map(|loaded| loaded.broker);
     match command {
         StorageCommand::RandomUuid => {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::{FormatArgs, Quorum};
+use rand::{SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 
 struct Node {
@@ -43,7 +44,7 @@ impl Node {
 
     /// Runs a command; the temporary directory's path is shown as `@`.
     fn run(&mut self, command: &StorageCommand) -> Outcome {
-        let outcome = execute(command, &[], &mut self.rng);
+        let outcome = run(command, &[], &mut self.rng);
         let here = self.dir.path().to_string_lossy().into_owned();
         let shorten = |text: &str| text.replace(&here, "@");
         Outcome { out: shorten(&outcome.out), err: shorten(&outcome.err), code: outcome.code }

@@ -49,7 +49,7 @@ keys! { LOG: Broker;
         "Records a partition takes before it is synced to disk."
     done "log.flush.interval.ms": Long = null, Any, High, ClusterWide;
         "Longest time records stay unsynced; without it, log.flush.scheduler.interval.ms."
-    done "log.flush.offset.checkpoint.interval.ms": Int = "60000", AtLeast(0), High, ReadOnly;
+    accepted "log.flush.offset.checkpoint.interval.ms": Int = "60000", AtLeast(0), High, ReadOnly;
         "How often the recovery points are written."
     done "log.flush.scheduler.interval.ms": Long = "9223372036854775807", Any, High, ReadOnly;
         "How often unsynced records are looked for."
@@ -71,7 +71,7 @@ keys! { LOG: Broker;
         "How far in the past a producer's timestamp may be."
     done "log.message.timestamp.type": String = "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), Medium, ClusterWide;
         "Whether records carry the producer's time or the time they were appended."
-    accepted "log.preallocate": Boolean = "false", Any, Medium, ClusterWide;
+    done "log.preallocate": Boolean = "false", Any, Medium, ClusterWide;
         "Reserves a segment's space when it is created."
     accepted "log.remote.copy.lag.bytes": Long = "-1", AtLeast(-1), Medium, ClusterWide;
         "Tiered: bytes a sealed segment may lag before it is copied, -1 for no limit."
@@ -99,7 +99,7 @@ keys! { LOG: Broker;
         "Size at which a segment is sealed."
     accepted "log.segment.delete.delay.ms": Long = "60000", AtLeast(0), High, ClusterWide;
         "Wait before the files of a deleted segment are unlinked."
-    done "max.decompressed.message.bytes": Int = "2147483639", Between(1, 2_147_483_639), Medium, ClusterWide;
+    accepted "max.decompressed.message.bytes": Int = "2147483639", Between(1, 2_147_483_639), Medium, ClusterWide;
         "Largest size a compressed batch may unpack to."
     done "message.max.bytes": Int = "1048588", AtLeast(0), High, ClusterWide;
         "Largest record batch that is accepted."

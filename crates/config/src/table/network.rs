@@ -55,7 +55,7 @@ keys! { NETWORK: Broker;
         "Length of a metrics sample."
     accepted "num.io.threads": Int = "8", AtLeast(1), High, ClusterWide;
         "Threads that handle requests; here they are handled where they are read."
-    done "num.network.threads": Int = "3", AtLeast(1), High, ClusterWide;
+    accepted "num.network.threads": Int = "3", AtLeast(1), High, ClusterWide;
         "Threads that read and write connections, shared by all listeners."
     done "queued.max.request.bytes": Long = "-1", Any, Medium, ReadOnly;
         "Memory for requests that were read and are not answered yet; -1 lets the broker choose."

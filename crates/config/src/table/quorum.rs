@@ -63,7 +63,7 @@ keys! { QUORUM: Broker;
         "Directory of the metadata log; without it, the first of log.dirs."
     done "metadata.log.max.record.bytes.between.snapshots": Long = "20971520", AtLeast(1), High, ReadOnly;
         "Bytes of metadata after which a snapshot is written."
-    done "metadata.log.max.snapshot.interval.ms": Long = "3600000", AtLeast(0), High, ReadOnly;
+    accepted "metadata.log.max.snapshot.interval.ms": Long = "3600000", AtLeast(0), High, ReadOnly;
         "Longest time between two metadata snapshots."
     accepted "metadata.log.segment.bytes": Int = "1073741824", AtLeast(8_388_608), High, ReadOnly;
         "Size at which a segment of the metadata log is sealed."

@@ -51,7 +51,7 @@ keys! { REPLICATION: Broker;
         "Longest wait of a follower's fetch."
     accepted "replica.high.watermark.checkpoint.interval.ms": Long = "5000", Any, High, ReadOnly;
         "How often the high watermarks are written."
-    accepted "replica.lag.time.max.ms": Long = "30000", Any, High, ReadOnly;
+    done "replica.lag.time.max.ms": Long = "30000", Any, High, ReadOnly;
         "A follower that has not caught up for this long leaves the in-sync set."
     accepted "replica.selector.class": String = null, Any, Medium, ReadOnly;
         "Chooses the replica a consumer reads from; the well-known class is RackAwareReplicaSelector (KIP-392)."

@@ -39,7 +39,7 @@ keys! { TOPIC: Topic;
         "Tiered: time records are kept locally, -2 for the same as retention.ms."
     accepted "max.compaction.lag.ms": Long = "9223372036854775807", AtLeast(1), Medium, Dynamic;
         "Longest time a record stays uncompacted."
-    done "max.decompressed.message.bytes": Int = "2147483639", Between(1, 2_147_483_639), Medium, Dynamic;
+    accepted "max.decompressed.message.bytes": Int = "2147483639", Between(1, 2_147_483_639), Medium, Dynamic;
         "Largest size a compressed batch may unpack to."
     done "max.message.bytes": Int = "1048588", AtLeast(0), Medium, Dynamic;
         "Largest record batch that is accepted."
@@ -55,7 +55,7 @@ keys! { TOPIC: Topic;
         "Shortest time a record stays uncompacted."
     done "min.insync.replicas": Int = "1", AtLeast(1), Medium, Dynamic;
         "In-sync replicas a partition needs to accept writes with acks=all."
-    accepted "preallocate": Boolean = "false", Any, Medium, Dynamic;
+    done "preallocate": Boolean = "false", Any, Medium, Dynamic;
         "Reserves a segment's space when it is created."
     accepted "remote.copy.lag.bytes": Long = "-1", AtLeast(-1), Medium, Dynamic;
         "Tiered: bytes a sealed segment may lag before it is copied, -1 for no limit."
