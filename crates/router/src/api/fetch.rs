@@ -54,6 +54,7 @@ struct Terms {
     max_bytes: usize,
     max_wait: Duration,
     uses_ids: bool,
+    names_leaders: bool,
     listener: Arc<str>,
     session: SessionRequest,
     mode: Mode,
@@ -87,7 +88,7 @@ impl Handler for Fetch {
 
     fn handle(&self, ctx: &RequestContext, request: FetchRequest) -> Reply<FetchReply> {
         let shared = &self.shared;
-        let uses_ids = ctx.api_version >= 13;
+        let uses_ids = uses_ids(ctx.api_version);
         let Some(reader) = reader(&request) else {
             return Reply::Now(FetchReply::refused(ErrorCode::UNKNOWN_SERVER_ERROR));
         };
@@ -104,6 +105,7 @@ impl Handler for Fetch {
             max_bytes,
             max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
             uses_ids,
+            names_leaders: names_leaders(ctx.api_version),
             listener: Arc::clone(&ctx.listener),
             session,
             mode: Mode::Sessionless,
@@ -263,7 +265,9 @@ impl Shared {
 
     fn add(&self, reply: &mut FetchReply, key: PartitionKey, found: Found, terms: &Terms) {
         let mut partition = PartitionReply::of(key.partition, found.fetched);
-        if matches!(partition.error, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH) {
+        let elsewhere =
+            matches!(partition.error, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
+        if elsewhere && terms.names_leaders {
             let image = self.image.load();
             let topic =
                 if terms.uses_ids { image.topic_by_id(key.topic_id) } else { image.topic(&key.topic) };
@@ -289,6 +293,16 @@ impl Shared {
             }),
         }
     }
+}
+
+/// Version 13 names topics by id.
+fn uses_ids(version: i16) -> bool {
+    version >= 13
+}
+
+/// Version 16 tells who leads instead; the field is there from 12 on, but Kafka leaves it alone until it can tell where.
+fn names_leaders(version: i16) -> bool {
+    version >= 16
 }
 
 /// Who reads; `None` for an isolation level that does not exist.

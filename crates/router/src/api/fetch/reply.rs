@@ -89,7 +89,7 @@ impl PartitionReply {
                 diverging: None,
                 current_leader: None,
                 // As Kafka: an empty list where the partition is not known at all.
-                aborted: Some(Vec::new()),
+                aborted: (error != ErrorCode::NOT_LEADER_OR_FOLLOWER).then(Vec::new),
                 records: SmallVec::new(),
             },
         }
