@@ -7,6 +7,7 @@ use ottla_types::{LeaderEpoch, Millis};
 
 /// What the metadata log is made of.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every fact is a record")]
 pub enum Fact {
     /// The facts after this one stand in a batch of this epoch and time. Derived from the batch's header: takes no
     /// offset and is not written.

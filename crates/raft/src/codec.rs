@@ -30,6 +30,9 @@ pub struct Voter {
     pub endpoints: Vec<VoterEndpoint>,
 }
 
+/// The facts of a batch, or what is wrong with it.
+pub type Decoded<M> = Result<Vec<<M as Machine>::Record>, String>;
+
 /// The machine's facts as bytes and back.
 ///
 /// `decode(encode(records))` must give `stamp(..)` followed by `records`: the leader applies what it encoded, everyone
@@ -38,7 +41,7 @@ pub struct Codec<M: Machine> {
     /// One batch of these facts with base offset 0, created at the given wall time.
     pub encode: fn(&[M::Record], Millis) -> Bytes,
     /// The facts of a batch, [`stamp`](Self::stamp) first. Control batches give facts too: each takes an offset.
-    pub decode: fn(&Batch, LeaderEpoch) -> Result<Vec<M::Record>, String>,
+    pub decode: fn(&Batch, LeaderEpoch) -> Decoded<M>,
     /// The fact that says of which epoch and time the facts after it are. Takes no offset.
     pub stamp: fn(LeaderEpoch, Millis) -> M::Record,
     /// The facts that give a state.

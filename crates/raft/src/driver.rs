@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use ottla_machine::{Ctx, Machine, Replicated, Token};
+use ottla_machine::{Ctx, Decision, Machine, Replicated, Token};
+use ottla_records::Batch;
 use ottla_storage::Store;
 use ottla_types::{Clock, LeaderEpoch, Millis, NodeId, Offset};
 use raft::{Config, RawNode, StateRole, eraftpb::Message};
@@ -52,6 +53,9 @@ pub struct Options {
     pub max_entries: u64,
 }
 
+/// Told the committed state.
+pub type Publish<M> = Box<dyn FnMut(&<M as Machine>::State) + Send>;
+
 /// What the driver works with.
 pub struct Parts<M: Machine> {
     /// How facts look as bytes.
@@ -67,7 +71,7 @@ pub struct Parts<M: Machine> {
     /// Chance.
     pub rng: Box<dyn FnMut() -> u64 + Send>,
     /// Told the committed state whenever it changed (and once at start), before the answers are given.
-    pub publish: Box<dyn FnMut(&M::State) + Send>,
+    pub publish: Publish<M>,
     /// Sends messages to other voters; may drop them.
     pub send: Box<dyn FnMut(Vec<Message>) + Send>,
 }
@@ -128,7 +132,7 @@ struct Driver<M: Machine> {
     log: Box<dyn FactLog>,
     clock: Arc<dyn Clock>,
     rng: Box<dyn FnMut() -> u64 + Send>,
-    publish: Box<dyn FnMut(&M::State) + Send>,
+    publish: Publish<M>,
     send: Box<dyn FnMut(Vec<Message>) + Send>,
     queue: Receiver<Event<M>>,
     status: watch::Sender<Status>,
@@ -250,7 +254,7 @@ impl<M: Machine> Driver<M> {
         match event {
             Event::Command(command, reply) => self.command(command, reply),
             Event::Step(message) => {
-                if let Err(error) = self.raw.step(message) {
+                if let Err(error) = self.raw.step(*message) {
                     tracing::debug!("A raft message was refused: {error}");
                 }
             }
@@ -310,7 +314,7 @@ impl<M: Machine> Driver<M> {
     fn settle(&mut self) -> Result<(), Fault> {
         loop {
             self.tick();
-            self.change_office();
+            self.change_office()?;
             for command in self.machine.due(self.clock.ticks()) {
                 self.decide(Token(0), command);
             }
@@ -353,7 +357,7 @@ impl<M: Machine> Driver<M> {
     }
 
     /// Opens a term that was won; leaves office when the term was lost.
-    fn change_office(&mut self) {
+    fn change_office(&mut self) -> Result<(), Fault> {
         let term = self.raw.raft.term;
         let leads = self.raw.raft.state == StateRole::Leader;
         if self.machine.in_office() && (!leads || self.opened != term) {
@@ -365,13 +369,37 @@ impl<M: Machine> Driver<M> {
             self.refuse_waiting(SubmitError::Lost);
         }
         if leads && self.opened != term {
-            let first = self.log.end() == 0;
-            let batch =
-                control::election(self.options.node_id, &self.options.voters, first, self.clock.wall());
-            if self.raw.propose(Vec::new(), batch.into()).is_ok() {
-                self.opened = term;
-            }
+            self.open_term(term)?;
         }
+        Ok(())
+    }
+
+    /// Proposes the term's control batch. Where the log holds nothing that is not applied (always so for a lone voter),
+    /// the committed state is all there is, and office is taken at once: the first decisions share the write with the
+    /// election. Otherwise it is taken when the control batch is applied.
+    fn open_term(&mut self, term: u64) -> Result<(), Fault> {
+        let all_applied = self.raw.store().last() == self.applied.0;
+        let (at, first) = (self.clock.wall(), self.log.end() == 0);
+        let batch = control::election(self.options.node_id, &self.options.voters, first, at);
+        if self.raw.propose(Vec::new(), batch.to_vec()).is_err() {
+            // Refused for now; asked again next turn.
+            return Ok(());
+        }
+        self.opened = term;
+        if all_applied {
+            let bad = |why| Fault::BadFacts { offset: self.log.end(), why };
+            let batch = Batch::parse(&batch, 0).expect("it was just built");
+            let records = (self.codec.decode)(&batch, epoch_of(term)).map_err(bad)?;
+            self.enter_office();
+            self.machine.accept(Decision { records, answers: Vec::new() });
+        }
+        Ok(())
+    }
+
+    fn enter_office(&mut self) {
+        let (id, term) = (self.options.node_id, self.raw.raft.term);
+        tracing::info!("[RaftManager id={id}] Became leader of the metadata quorum in epoch {term}");
+        self.machine.take_office(self.clock.ticks());
     }
 
     fn next_offset(&self) -> Offset {

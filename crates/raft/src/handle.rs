@@ -46,7 +46,7 @@ pub(crate) type Reply<M> = oneshot::Sender<Result<<M as Machine>::Answer, Submit
 
 pub(crate) enum Event<M: Machine> {
     Command(M::Command, Reply<M>),
-    Step(Message),
+    Step(Box<Message>),
     Snapshot,
     Stop,
 }
@@ -88,7 +88,7 @@ impl<M: Machine> Handle<M> {
 
     /// Hands in a message from another voter. A full queue drops it, which raft bears.
     pub fn step(&self, message: Message) {
-        if self.events.try_send(Event::Step(message)).is_err() {
+        if self.events.try_send(Event::Step(Box::new(message))).is_err() {
             tracing::debug!("A raft message was dropped: the queue is full");
         }
     }

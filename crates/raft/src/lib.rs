@@ -22,8 +22,8 @@ mod segment_log;
 mod store;
 
 pub use checkpoint::SnapshotId;
-pub use codec::{Codec, Voter, VoterEndpoint};
-pub use driver::{Options, Parts, Running, start};
+pub use codec::{Codec, Decoded, Voter, VoterEndpoint};
+pub use driver::{Options, Parts, Publish, Running, start};
 pub use fault::Fault;
 pub use handle::{Handle, Status, SubmitError};
 pub use log::{FactLog, MemoryLog};

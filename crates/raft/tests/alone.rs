@@ -21,7 +21,7 @@ fn founds_the_cluster_and_finds_it_again() {
     assert_eq!(before.broker(1).map(|broker| broker.epoch), Some(epoch));
     node.running.stop();
 
-    let node = Setup::alone(dir.path()).start(disk.clone(), |_| {});
+    let node = Setup::alone(dir.path()).start(disk, |_| {});
     let status = common::block_on(async {
         let mut status = node.running.handle.status();
         status.wait_for(|status| status.in_office).await.expect("runs").clone()

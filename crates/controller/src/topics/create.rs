@@ -1,6 +1,9 @@
 //! CreateTopics (KIP-4, KIP-464, KIP-525).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ottla_config::{Layers, Overrides, describe_topic, validate_topic_overrides};
 use ottla_metadata::{ConfigValues, Fact, ResourceType};
@@ -22,6 +25,9 @@ use crate::{Place, Turn, bootstrap::MIN_ISR, place, text};
 
 /// `__cluster_metadata` is not a topic that anyone may create.
 const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// A key and its value.
+type Config = (Arc<str>, Arc<str>);
 
 /// A topic that passed all checks.
 struct Planned {
@@ -214,11 +220,8 @@ impl Turn<'_, '_> {
 }
 
 /// The values asked for, checked, each key once (the last wins), in the order of the request.
-fn configs(
-    topic: &CreatableTopic,
-    layers: &Layers,
-) -> Result<Vec<(std::sync::Arc<str>, std::sync::Arc<str>)>, ApiError> {
-    let mut configs: Vec<(std::sync::Arc<str>, std::sync::Arc<str>)> = Vec::new();
+fn configs(topic: &CreatableTopic, layers: &Layers) -> Result<Vec<Config>, ApiError> {
+    let mut configs: Vec<Config> = Vec::new();
     let nulls: Vec<&str> = topic
         .configs
         .iter()

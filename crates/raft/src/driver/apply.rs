@@ -75,12 +75,7 @@ impl<M: Machine> Driver<M> {
             (self.publish)(self.machine.committed());
         }
         if opened && !self.machine.in_office() && self.raw.raft.state == StateRole::Leader {
-            tracing::info!(
-                "[RaftManager id={}] Became leader of the metadata quorum in epoch {}",
-                self.options.node_id,
-                self.last_epoch
-            );
-            self.machine.take_office(self.clock.ticks());
+            self.enter_office();
         }
         Ok(())
     }
