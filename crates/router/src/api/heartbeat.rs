@@ -40,9 +40,8 @@ impl Handler for Heartbeat {
 }
 
 fn response(outcome: Outcome) -> HeartbeatResponse {
-    let error = match outcome {
-        Ok(Answer::Heartbeat(error)) | Err(error) => error,
-        Ok(_) => unreachable!("a heartbeat is answered with a heartbeat"),
+    let (Ok(Answer::Heartbeat(error)) | Err(error)) = outcome else {
+        unreachable!("a heartbeat is answered with a heartbeat")
     };
     HeartbeatResponse::default().with_error_code(error.0)
 }
