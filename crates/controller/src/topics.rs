@@ -182,8 +182,9 @@ impl Turn<'_, '_> {
     fn directory(&self, node: NodeId) -> uuid::Uuid {
         match self.image().broker(node).map(|broker| &broker.log_dirs[..]) {
             Some([only]) => *only,
-            // "Unassigned" where there are several, "migrating" where the broker never named any.
-            Some([]) | None => uuid::Uuid::nil(),
+            // Kafka's "migrating": a broker that never named a directory.
+            Some([]) | None => uuid::Uuid::from_u128(2),
+            // Kafka's "unassigned": the broker chooses and says so.
             Some(_) => uuid::Uuid::nil(),
         }
     }

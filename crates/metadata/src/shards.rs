@@ -94,10 +94,9 @@ impl<K: Hash + Ord + Clone, V: Clone> Shards<K, V> {
             for (key, before) in old.iter() {
                 each(Some(before), new.get(key));
             }
-            for (key, after) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
-                let _ = key;
-                each(None, Some(after));
-            }
+            new.iter()
+                .filter(|(key, _)| !old.contains_key(*key))
+                .for_each(|(_, after)| each(None, Some(after)));
         }
     }
 }
