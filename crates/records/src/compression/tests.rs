@@ -59,6 +59,33 @@ fn bombs_are_stopped_at_the_limit() {
 }
 
 #[test]
+fn zstd_windows() {
+    use ::zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
+    let frame = |window_log, input: &[u8]| {
+        let mut context = CCtx::create();
+        context.set_parameter(CParameter::WindowLog(window_log)).expect("a window");
+        let mut out = vec![0; input.len() + 1000];
+        let mut target = OutBuffer::around(&mut out[..]);
+        // In two steps, so that the size is not known when the header is written.
+        let mut source = InBuffer::around(input);
+        context.compress_stream(&mut target, &mut source).expect("compresses");
+        context.end_stream(&mut target).expect("ends");
+        let written = target.pos();
+        out.truncate(written);
+        out
+    };
+    let input = text(300_000);
+    let frames = [frame(21, &input), frame(27, &input), frame(27, b""), frame(23, &input)];
+    let decompressed = decompress_bounded(Codec::Zstd, &frames.concat(), 1 << 20).expect("decompresses");
+    assert_eq!(decompressed, [&input[..], &input, &input].concat());
+    let cut = &frames[1][..frames[1].len() - 1];
+    assert!(decompress_bounded(Codec::Zstd, cut, 1 << 20).is_err());
+    let bomb = frame(27, &vec![0; 65 << 20]);
+    let stopped = decompress_bounded(Codec::Zstd, &bomb, usize::MAX);
+    assert_eq!(stopped, Err(DecompressError::TooLarge(64 << 20)));
+}
+
+#[test]
 fn snappy_raw_and_glued() {
     let raw = snap::raw::Encoder::new().compress_vec(b"raw block").expect("fits");
     assert_eq!(decompress_bounded(Codec::Snappy, &raw, 100).as_deref(), Ok(&b"raw block"[..]));

@@ -1,16 +1,27 @@
 //! Zstandard (KIP-110), through libzstd's streaming contexts.
+//!
+//! A frame names the window its decoder needs, and libzstd takes that much memory before the first byte comes out.
+//! Levels up to 19 need 8 MiB; a frame that asks for more (level 22 asks for 128 MiB however small the batch) is
+//! decompressed in one piece instead, into a buffer that grows with what really comes out.
 
 use std::{cell::RefCell, fmt};
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 use super::{Buffer, DecompressError, pool::CHUNK};
 
-/// Contexts larger than this (a frame may ask for a window of 128 MiB) are not kept.
+/// Contexts larger than this are not kept.
 const KEEP: usize = 4 << 20;
-/// Largest window a frame may ask for, as a power of two: libzstd's default, and what level 22 writes. The window
-/// is backed by memory only as far as output fills it.
-const WINDOW_LOG_MAX: u32 = 27;
+/// Largest window of a frame that is streamed, and the same as a power of two.
+const WINDOW_MAX: u64 = 1 << WINDOW_LOG_MAX;
+const WINDOW_LOG_MAX: u32 = 23;
+/// Most that a frame with a larger window may decompress to.
+const PIECE_MAX: usize = 64 << 20;
+const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// libzstd's error for an output that does not fit, as it comes out of a function: negated.
+const OUTPUT_TOO_SMALL: usize = 70usize.wrapping_neg();
+
+const CORRUPT: DecompressError = DecompressError::Corrupt("zstd bytes that do not decompress");
 
 thread_local! {
     static DECODER: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
@@ -42,16 +53,22 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn fill(&mut self, out: &mut Buffer) -> Result<bool, DecompressError> {
-        let context = self.context.as_mut().expect("taken only by drop");
         loop {
-            if self.input.is_empty() && self.at_boundary {
-                return Ok(false);
+            if self.at_boundary {
+                if self.input.is_empty() {
+                    return Ok(false);
+                }
+                if window(self.input) > WINDOW_MAX {
+                    if self.whole_frame(out)? {
+                        return Ok(true);
+                    }
+                    continue;
+                }
             }
+            let context = self.context.as_mut().expect("taken only by drop");
             let mut source = InBuffer::around(self.input);
             let mut target = OutBuffer::around(out.room(CHUNK));
-            let hint = context
-                .decompress_stream(&mut target, &mut source)
-                .map_err(|_| DecompressError::Corrupt("zstd bytes that do not decompress"))?;
+            let hint = context.decompress_stream(&mut target, &mut source).map_err(|_| CORRUPT)?;
             let (read, produced) = (source.pos(), target.pos());
             out.produced(produced);
             self.input = &self.input[read..];
@@ -64,6 +81,43 @@ impl<'a> Decoder<'a> {
             }
         }
     }
+
+    /// Decompresses the next frame in one piece.
+    fn whole_frame(&mut self, out: &mut Buffer) -> Result<bool, DecompressError> {
+        let size =
+            zstd_safe::find_frame_compressed_size(self.input).map_err(|_| DecompressError::Truncated)?;
+        let (frame, rest) = self.input.split_at_checked(size).ok_or(DecompressError::Truncated)?;
+        let context = self.context.as_mut().expect("taken only by drop");
+        let mut room = frame.len().saturating_mul(4).clamp(CHUNK, PIECE_MAX);
+        loop {
+            match context.decompress(&mut out.room(room)[..room], frame) {
+                Ok(produced) => {
+                    out.produced(produced);
+                    self.input = rest;
+                    return Ok(produced > 0);
+                }
+                Err(OUTPUT_TOO_SMALL) if room < PIECE_MAX => room = (room * 2).min(PIECE_MAX),
+                Err(OUTPUT_TOO_SMALL) => return Err(DecompressError::TooLarge(PIECE_MAX)),
+                Err(_) => return Err(CORRUPT),
+            }
+        }
+    }
+}
+
+/// The window that the frame at the start of `input` asks for (RFC 8878, 3.1.1.1); 0 when there is no such frame.
+fn window(input: &[u8]) -> u64 {
+    let Some(&[flags, first]) = input.get(4..6).filter(|_| input.starts_with(&FRAME_MAGIC)) else {
+        return 0;
+    };
+    if flags & 0x20 == 0 {
+        let base = 1u64 << (10 + (first >> 3));
+        return base + base / 8 * u64::from(first & 7);
+    }
+    // A single segment: the window is the content, whose size follows the dictionary's number.
+    let dictionary = [0, 1, 2, 4][usize::from(flags & 3)];
+    let len = 1 << (flags >> 6);
+    let Some(size) = input.get(5 + dictionary..5 + dictionary + len) else { return 0 };
+    size.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 impl Drop for Decoder<'_> {
