@@ -16,5 +16,4 @@ mod server;
 mod settings;
 pub mod storage_tool;
 
-pub use log_dirs::format_missing;
 pub use server::Server;

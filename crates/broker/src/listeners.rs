@@ -53,7 +53,9 @@ pub(crate) fn limits(config: &BrokerConfig) -> Limits {
             .unwrap_or(defaults.queued_max_bytes),
         // A negative value means never; a century is that.
         idle: idle.map_or(Duration::from_secs(100 * 365 * 86_400), Duration::from_millis),
-        send_buffer: usize::try_from(sockets.send_buffer_bytes).ok().filter(|_| !stock_buffer(sockets.send_buffer_bytes)),
+        send_buffer: usize::try_from(sockets.send_buffer_bytes)
+            .ok()
+            .filter(|_| !stock_buffer(sockets.send_buffer_bytes)),
         receive_buffer: usize::try_from(sockets.receive_buffer_bytes)
             .ok()
             .filter(|_| !stock_buffer(sockets.receive_buffer_bytes)),
@@ -81,7 +83,9 @@ pub(crate) async fn connection_limits(config: &BrokerConfig) -> ConnectionLimits
             Err(_) => match tokio::net::lookup_host((host.as_str(), 0)).await {
                 Ok(found) => found.map(|address| address.ip()).collect(),
                 Err(e) => {
-                    warn!("max.connections.per.ip.overrides: {host} cannot be resolved and has no limit of its own: {e}");
+                    warn!(
+                        "max.connections.per.ip.overrides: {host} cannot be resolved and has no limit of its own: {e}"
+                    );
                     continue;
                 }
             },

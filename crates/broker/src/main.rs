@@ -4,8 +4,9 @@ use std::{process::ExitCode, sync::Arc};
 
 use ottla_broker::{Server, cli, logging, storage_tool};
 use ottla_types::{Clock, SystemClock};
+use rand::{SeedableRng, rngs::StdRng};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
     let environment: Vec<(String, String)> = std::env::vars_os()
@@ -13,7 +14,12 @@ fn main() -> ExitCode {
         .collect();
     match cli::parse(std::env::args_os()) {
         Ok(cli::Cli::Serve(args)) => serve(&args, &environment),
-        Ok(cli::Cli::Storage(command)) => storage_tool::run(&command, &environment),
+        Ok(cli::Cli::Storage(command)) => {
+            let outcome = storage_tool::run(&command, &environment, &mut StdRng::from_os_rng());
+            print!("{}", outcome.out);
+            eprint!("{}", outcome.err);
+            ExitCode::from(outcome.code)
+        }
         Ok(cli::Cli::Help(text)) => print(text),
         Ok(cli::Cli::Version) => print(concat!("ottla ", env!("CARGO_PKG_VERSION"))),
         Err(error) => {
@@ -48,8 +54,12 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
         warn!("{warning}");
     }
     let run = || -> anyhow::Result<()> {
-        if args.formats_on_the_way() {
-            storage_tool::format_on_the_way(&loaded, environment)?;
+        let cluster_id = environment.iter().find(|(name, _)| name == "CLUSTER_ID").map(|(_, id)| id.as_str());
+        let (config, on_the_way) = (&loaded.broker, args.formats_on_the_way());
+        let identity =
+            storage_tool::ensure_formatted(config, on_the_way, cluster_id, &mut StdRng::from_os_rng());
+        for dir in identity.map_err(anyhow::Error::msg)?.formatted {
+            info!("Formatting metadata directory {dir}");
         }
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.enable_all().thread_name("ottla-worker");

@@ -26,7 +26,8 @@ pub(crate) fn start(
         node_id: config.node_id,
         cluster_id: cluster_id.clone(),
         num_partitions: config.new_topics.num_partitions,
-        default_replication_factor: i16::try_from(config.new_topics.default_replication_factor).unwrap_or(i16::MAX),
+        default_replication_factor: i16::try_from(config.new_topics.default_replication_factor)
+            .unwrap_or(i16::MAX),
         delete_topic_enable: config.new_topics.delete_topic_enable,
         broker_session_timeout_ms: config.broker_session_timeout_ms.into(),
         bootstrap: bootstrap_features(),
@@ -68,7 +69,11 @@ fn voters(loaded: &Loaded, dirs: &OpenDirs) -> Vec<Voter> {
     let controllers = config.listeners.listeners.iter().filter(|listener| listener.is_controller);
     let endpoints = controllers.map(|listener| VoterEndpoint {
         name: listener.endpoint.name.as_str().into(),
-        host: if listener.endpoint.host.is_empty() { "localhost".into() } else { listener.endpoint.host.as_str().into() },
+        host: if listener.endpoint.host.is_empty() {
+            "localhost".into()
+        } else {
+            listener.endpoint.host.as_str().into()
+        },
         port: listener.endpoint.port,
     });
     vec![Voter {

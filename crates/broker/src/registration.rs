@@ -10,7 +10,8 @@ use ottla_net::Bound;
 use ottla_protocol::{
     StrBytes,
     messages::{
-        BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest, broker_registration_request as registration,
+        BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest,
+        broker_registration_request as registration,
     },
 };
 use ottla_router::Controllers;
@@ -50,7 +51,9 @@ pub(crate) async fn register(
         .with_features(features.collect())
         .with_rack(config.rack.as_deref().map(text))
         .with_log_dirs(dirs.all.iter().filter_map(|dir| dir.meta().directory_id).collect())
-        .with_previous_broker_epoch(dirs.all.first().and_then(|dir| dir.previous_broker_epoch()).unwrap_or(-1));
+        .with_previous_broker_epoch(
+            dirs.all.first().and_then(|dir| dir.previous_broker_epoch()).unwrap_or(-1),
+        );
     match controllers.ask(Command::RegisterBroker(request)).await {
         Ok(Answer::RegisterBroker(answer)) if answer.error_code == 0 => {
             info!(
@@ -136,7 +139,12 @@ impl Registration {
     }
 
     /// Heartbeats until it is dropped.
-    pub(crate) async fn keep_alive(self, controllers: Arc<Controllers>, image: Arc<ImageCell>, every: Duration) {
+    pub(crate) async fn keep_alive(
+        self,
+        controllers: Arc<Controllers>,
+        image: Arc<ImageCell>,
+        every: Duration,
+    ) {
         loop {
             tokio::time::sleep(every).await;
             if let Err(e) = self.heartbeat(&controllers, &image, false).await {

@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use ottla_config::{BrokerConfig, Loaded};
+use ottla_config::{BrokerConfig, Loaded, Settings};
 use ottla_controller::Controller;
 use ottla_coordinator::Coordinators;
 use ottla_metadata::ImageCell;
@@ -32,6 +32,7 @@ const KEPT_BUFFERS: usize = 48 << 20;
 /// A node that is being started, serves, or is being stopped.
 pub struct Server {
     config: Arc<BrokerConfig>,
+    settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     replicas: Arc<ReplicaManager>,
     coordinators: Arc<Coordinators>,
@@ -54,9 +55,14 @@ impl Server {
         let bound = listeners::bind(&config).await?;
         let dirs = log_dirs::open(&config, &clock)?;
         let cluster_id: Arc<str> = dirs.cluster_id().into();
-        info!("Starting Ottla {}, node {} of cluster {cluster_id}", env!("CARGO_PKG_VERSION"), config.node_id);
-        let replicas = ReplicaManager::open(settings::replica_options(&config), dirs.all.clone(), clock.clone())
-            .context("Loading logs")?;
+        info!(
+            "Starting Ottla {}, node {} of cluster {cluster_id}",
+            env!("CARGO_PKG_VERSION"),
+            config.node_id
+        );
+        let replicas =
+            ReplicaManager::open(settings::replica_options(&config), dirs.all.clone(), clock.clone())
+                .context("Loading logs")?;
         let coordinators = start_coordinators(&config, &replicas, &clock);
         let image = Arc::new(ImageCell::default());
         let applier = Applier::new(replicas.clone(), coordinators.clone(), image.clone());
@@ -68,9 +74,22 @@ impl Server {
         let controllers = Arc::new(Controllers::new(quorum.handle.clone(), offsets_topic));
         quorum::in_office(&quorum).await?;
         applier.open();
-        let registration = registration::register(&config, &dirs, &bound, &cluster_id, &controllers, random()).await?;
+        let registration =
+            registration::register(&config, &dirs, &bound, &cluster_id, &controllers, random()).await?;
         registration.unfence(&controllers, &image).await?;
-        Ok(Self { config, clock, replicas, coordinators, controllers, quorum, image, cluster_id, registration, bound })
+        Ok(Self {
+            settings: loaded.settings.clone(),
+            config,
+            clock,
+            replicas,
+            coordinators,
+            controllers,
+            quorum,
+            image,
+            cluster_id,
+            registration,
+            bound,
+        })
     }
 
     /// Where clients connect, by listener name.
@@ -88,6 +107,8 @@ impl Server {
             node_id: self.config.node_id,
             cluster_id: self.cluster_id.clone(),
             config: self.config.clone(),
+            settings: self.settings.clone(),
+            seed: random()(),
             image: self.image.clone(),
             replicas: self.replicas.clone(),
             coordinators: self.coordinators.clone(),
@@ -107,7 +128,11 @@ impl Server {
             async move { ottla_net::serve(bound, router, limits, connections, pool, &shutdown).await }
         });
         let interval = Duration::from_millis(self.config.broker_heartbeat_interval_ms.unsigned_abs().into());
-        let heartbeats = tokio::spawn(self.registration.clone().keep_alive(self.controllers.clone(), self.image.clone(), interval));
+        let heartbeats = tokio::spawn(self.registration.clone().keep_alive(
+            self.controllers.clone(),
+            self.image.clone(),
+            interval,
+        ));
         info!("[KafkaRaftServer nodeId={}] Kafka Server started", self.config.node_id);
         stop.await;
         info!("[BrokerServer id={}] shutting down", self.config.node_id);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
-use ottla_config::BrokerConfig;
+use ottla_config::{BrokerConfig, Settings};
 use ottla_coordinator::Coordinators;
 use ottla_metadata::ImageCell;
 use ottla_net::Frame;
@@ -24,6 +24,10 @@ pub struct Services {
     pub cluster_id: Arc<str>,
     /// The static configuration.
     pub config: Arc<BrokerConfig>,
+    /// Every value of it, with its origin.
+    pub settings: Arc<Settings>,
+    /// Chance, for fetch session ids.
+    pub seed: u64,
     /// The cluster's metadata, as far as this broker has applied it.
     pub image: Arc<ImageCell>,
     /// This broker's replicas.
@@ -104,20 +108,37 @@ impl Table {
 #[must_use]
 pub fn table(s: &Services) -> Table {
     let config = &s.config;
+    let auto_create = config.new_topics.auto_create_topics_enable;
+    let fetch_limits = (
+        usize::try_from(config.fetch_max_bytes).unwrap_or(0),
+        usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0),
+        s.seed,
+    );
     let table = Table::default()
-        .with(apis::metadata::Metadata::new(s.image.clone(), s.controllers.clone(), &s.cluster_id, config.new_topics.auto_create_topics_enable))
-        .with(apis::describe_cluster::DescribeCluster::new(s.image.clone(), &s.cluster_id))
-        .with(apis::describe_topic_partitions::DescribeTopicPartitions::new(s.image.clone(), config.max_request_partition_size_limit));
-    let table = table
-        .with(apis::find_coordinator::FindCoordinator::new(s.image.clone(), s.controllers.clone()))
-        .with(apis::join_group::JoinGroup::new(s.coordinators.clone()))
-        .with(apis::sync_group::SyncGroup::new(s.coordinators.clone()))
-        .with(apis::heartbeat::Heartbeat::new(s.coordinators.clone()))
-        .with(apis::leave_group::LeaveGroup::new(s.coordinators.clone()))
+        .with(apis::produce::Produce::new(s.replicas.clone(), s.image.clone()))
+        .with(apis::fetch::Fetch::new(s.replicas.clone(), s.image.clone(), fetch_limits))
+        .with(apis::list_offsets::ListOffsets::new(s.replicas.clone(), s.image.clone()))
+        .with(apis::metadata::Metadata::new(s.image.clone(), s.controllers.clone(), &s.cluster_id, auto_create))
         .with(apis::offset_commit::OffsetCommit::new(s.image.clone(), s.coordinators.clone()))
         .with(apis::offset_fetch::OffsetFetch::new(s.image.clone(), s.coordinators.clone()))
+        .with(apis::find_coordinator::FindCoordinator::new(s.image.clone(), s.controllers.clone()))
+        .with(apis::join_group::JoinGroup::new(s.coordinators.clone()))
+        .with(apis::heartbeat::Heartbeat::new(s.coordinators.clone()))
+        .with(apis::leave_group::LeaveGroup::new(s.coordinators.clone()))
+        .with(apis::sync_group::SyncGroup::new(s.coordinators.clone()))
         .with(apis::describe_groups::DescribeGroups::new(s.coordinators.clone()))
-        .with(apis::list_groups::ListGroups::new(s.coordinators.clone()));
+        .with(apis::list_groups::ListGroups::new(s.coordinators.clone()))
+        .with(apis::create_topics::CreateTopics::new(s.controllers.clone()))
+        .with(apis::delete_topics::DeleteTopics::new(s.controllers.clone(), config.new_topics.delete_topic_enable))
+        .with(apis::init_producer_id::InitProducerId::new(s.controllers.clone(), s.image.clone(), s.node_id))
+        .with(apis::describe_configs::DescribeConfigs::new(s.image.clone(), s.settings.clone(), s.node_id))
+        .with(apis::create_partitions::CreatePartitions::new(s.controllers.clone()))
+        .with(apis::incremental_alter_configs::IncrementalAlterConfigs::new(s.controllers.clone(), s.node_id))
+        .with(apis::describe_cluster::DescribeCluster::new(s.image.clone(), &s.cluster_id))
+        .with(apis::describe_topic_partitions::DescribeTopicPartitions::new(
+            s.image.clone(),
+            config.max_request_partition_size_limit,
+        ));
     let advertised: Vec<_> = table.iter().map(|entry| (entry.key, entry.advertised.clone())).collect();
     // Last, because it tells of all others.
     table.with(apis::api_versions::ApiVersions::new(advertised.into_iter(), s.image.clone(), &s.cluster_id, s.node_id))
