@@ -209,7 +209,10 @@ def test_acks_out_of_range(connection, topic):
 
 
 def test_many_connections(broker):
-    opened = [Connection(broker) for _ in range(300)]
+    opened = []
+    for _ in range(300):
+        opened.append(Connection(broker))
+        assert opened[-1].call(API_VERSIONS, 0).i16() == 0
     for connection in opened:
         assert connection.call(API_VERSIONS, 0).i16() == 0
     for connection in opened:
