@@ -61,7 +61,10 @@ impl Checkpoint {
             created: s.created,
         });
         let snapshots = &state.snapshots;
-        let latest = snapshots.latest.as_ref().map(|(offset, _)| if snapshots.quiet { state.log_end } else { *offset });
+        let latest = snapshots
+            .latest
+            .as_ref()
+            .map(|(offset, _)| if snapshots.quiet { state.log_end } else { *offset });
         Self {
             topic_id,
             log_start: state.log_start,
@@ -111,7 +114,8 @@ impl Checkpoint {
         let known = |offset: Offset| (offset >= 0).then_some(offset);
         let (latest_snapshot, synced_snapshot) = (known(reader.i64()?), known(reader.i64()?));
         let (index_entries, index_interval) = (usize::try_from(reader.u32()?).ok()?, reader.u32()?);
-        let epochs = (0..reader.count(12)?).map(|_| Some((reader.i32()?, reader.i64()?))).collect::<Option<_>>()?;
+        let epochs =
+            (0..reader.count(12)?).map(|_| Some((reader.i32()?, reader.i64()?))).collect::<Option<_>>()?;
         let segment = |reader: &mut Reader<'_>| {
             Some(SegmentRecord {
                 base: reader.i64()?,
@@ -201,7 +205,11 @@ fn describe_index(reader: &LogReader, state: &State, changes: &mut Changes<'_>) 
     };
     for chunk in from..state.index.len().div_ceil(CHUNK) {
         let number = u32::try_from(chunk).expect("an index has few pieces");
-        changes.put(Family::Index, &names::chunk_key(partition, base, number), &state.index.chunk_bytes(chunk));
+        changes.put(
+            Family::Index,
+            &names::chunk_key(partition, base, number),
+            &state.index.chunk_bytes(chunk),
+        );
     }
 }
 
@@ -230,7 +238,11 @@ pub(crate) fn write_one(reader: &LogReader, log_start: bool, synced: bool) -> Re
         }
         describe(reader, &state, &mut changes)
     };
-    if synced { changes.commit_synced()? } else { changes.commit()? }
+    if synced {
+        changes.commit_synced()?
+    } else {
+        changes.commit()?
+    }
     written(reader, done);
     write_epochs(reader)
 }
@@ -260,7 +272,8 @@ pub(crate) fn write_epochs(reader: &LogReader) -> Result<(), Fault> {
 pub(crate) fn leave_kafka_snapshot(reader: &LogReader) -> Result<(), Fault> {
     let (start, none_ever) = {
         let state = reader.state.read();
-        let none = state.snapshots.quiet && state.snapshots.latest.as_ref().is_some_and(|(_, blob)| blob.is_empty());
+        let none =
+            state.snapshots.quiet && state.snapshots.latest.as_ref().is_some_and(|(_, blob)| blob.is_empty());
         (state.log_start, none || state.log_end == state.log_start)
     };
     if none_ever || names::has_snapshot(&reader.path())? {
@@ -274,7 +287,11 @@ pub(crate) fn leave_kafka_snapshot(reader: &LogReader) -> Result<(), Fault> {
 }
 
 /// Reads a producer snapshot of ours.
-pub(crate) fn read_snapshot(reader: &crate::store::Store, partition: &ottla_types::TopicPartition, slot: u8) -> Result<Option<Bytes>, Fault> {
+pub(crate) fn read_snapshot(
+    reader: &crate::store::Store,
+    partition: &ottla_types::TopicPartition,
+    slot: u8,
+) -> Result<Option<Bytes>, Fault> {
     Ok(reader.get(Family::Index, &names::snapshot_key(partition, slot))?.map(Bytes::from))
 }
 

@@ -37,7 +37,8 @@ pub enum WriteMode {
     /// Through the page cache, written back when the kernel likes.
     #[default]
     Buffered,
-    /// `RWF_DONTCACHE` (Linux 6.14): written back at once, its pages dropped after. Falls back to `Buffered` where
+    /// `RWF_DONTCACHE` (Linux 6.14) for appends of 64 KiB and more: written back at once, their pages dropped after.
+    /// Falls back to `Buffered` where
     /// the kernel or the file system refuses it.
     DontCache,
 }

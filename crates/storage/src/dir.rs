@@ -147,11 +147,7 @@ impl LogDir {
     ///
     /// # Errors
     /// [`Fault::NotFormatted`], [`Fault::Locked`], or what the disk says.
-    pub fn open(
-        path: impl Into<PathBuf>,
-        options: DirOptions,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Fault> {
+    pub fn open(path: impl Into<PathBuf>, options: DirOptions, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let path = path.into();
         let meta = MetaProperties::read(&path)?.ok_or_else(|| Fault::NotFormatted { path: path.clone() })?;
         let lock = start::lock(&path)?;
@@ -177,6 +173,11 @@ impl LogDir {
             _lock: lock,
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Where it is.
@@ -357,7 +358,10 @@ impl LogDir {
                 None => registered.closed,
             };
             let known = |(partition, registered)| Some((TopicPartition::clone(partition), line(registered)?));
-            logs.iter().filter(|(partition, _)| &*partition.topic != METADATA_TOPIC).filter_map(known).collect()
+            logs.iter()
+                .filter(|(partition, _)| &*partition.topic != METADATA_TOPIC)
+                .filter_map(known)
+                .collect()
         };
         let write = |name: &str, keep: &dyn Fn(&Line) -> Option<Offset>| {
             let kept: Vec<_> = lines.iter().filter_map(|(p, line)| Some((p, keep(line)?))).collect();

@@ -1,6 +1,9 @@
 //! What can go wrong on disk, and what can be wrong with a read.
 
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use ottla_types::Offset;
 

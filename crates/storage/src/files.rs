@@ -110,7 +110,11 @@ impl Files {
 
     #[cfg(test)]
     pub(crate) fn open_count(&self) -> usize {
-        self.open.lock().iter().filter(|handle| handle.upgrade().is_some_and(|h| h.file.lock().is_some())).count()
+        self.open
+            .lock()
+            .iter()
+            .filter(|handle| handle.upgrade().is_some_and(|h| h.file.lock().is_some()))
+            .count()
     }
 }
 

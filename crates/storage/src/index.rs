@@ -159,7 +159,9 @@ fn read_entries(mut reader: Reader<'_>, len: usize) -> Option<Vec<Entry>> {
     for _ in 0..len {
         let entry = Entry { relative: reader.u32()?, position: reader.u32()?, max_before: reader.i64()? };
         let grows = entries.last().is_none_or(|last| {
-            last.relative < entry.relative && last.position < entry.position && last.max_before <= entry.max_before
+            last.relative < entry.relative
+                && last.position < entry.position
+                && last.max_before <= entry.max_before
         });
         grows.then_some(())?;
         entries.push(entry);

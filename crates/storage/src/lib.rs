@@ -9,6 +9,7 @@
 //! snapshots, how far the log is known to be sound) and is written at checkpoints only, never by an append.
 //! The one fact segments cannot tell, the log start offset, is synced before [`Log::advance_log_start`] returns.
 
+mod append;
 mod checkpoint;
 mod codec;
 mod config;
@@ -37,18 +38,20 @@ mod sync;
 mod tail;
 mod text;
 mod time;
+mod truncate;
 mod write;
 
+pub use append::Appended;
 pub use config::{DirOptions, LogConfig, WriteMode};
 pub use dir::{CheckpointReport, LogDir};
 pub use fault::{Fault, ReadError};
 pub use load::{Collect, LoadReport, Loader, PartitionLoader};
-pub use log::{Appended, Log};
+pub use log::Log;
 pub use meta::MetaProperties;
 pub use pin::Pin;
 pub use read::{Part, Slice};
 pub use reader::{Batches, LogReader, SegmentInfo, TimestampHit};
-pub use store::{Changes, Family, Store};
+pub use store::{Changes, Family, Pair, Store};
 
 /// The log of the cluster's metadata: opened by [`LogDir::open_log`], never by [`LogDir::load`].
 pub const METADATA_TOPIC: &str = "__cluster_metadata";

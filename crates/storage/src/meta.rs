@@ -29,18 +29,27 @@ impl MetaProperties {
         let damaged = |what: String| Fault::Damaged { path: path.clone(), what };
         let values = parse_properties(&text);
         let value = |key: &str| {
-            values.get(key).cloned().ok_or_else(|| damaged(format!("it has no {key}; format the directory anew")))
+            values
+                .get(key)
+                .cloned()
+                .ok_or_else(|| damaged(format!("it has no {key}; format the directory anew")))
         };
         match value("version")?.as_str() {
             "1" => {}
-            "0" => return Err(damaged("version 0 is of a ZooKeeper cluster; migrate it with Kafka 3.9 first".into())),
+            "0" => {
+                return Err(damaged(
+                    "version 0 is of a ZooKeeper cluster; migrate it with Kafka 3.9 first".into(),
+                ));
+            }
             other => return Err(damaged(format!("version {other} is not known here"))),
         }
         let node_id = value("node.id")?;
         let node_id = node_id.parse().map_err(|_| damaged(format!("node.id {node_id:?} is not a number")))?;
         let directory_id = match values.get("directory.id") {
             None => None,
-            Some(id) => Some(parse_id(id).ok_or_else(|| damaged(format!("directory.id {id:?} is not an id")))?),
+            Some(id) => {
+                Some(parse_id(id).ok_or_else(|| damaged(format!("directory.id {id:?} is not an id")))?)
+            }
         };
         Ok(Some(Self { cluster_id: value("cluster.id")?, node_id, directory_id }))
     }
@@ -50,7 +59,8 @@ impl MetaProperties {
         let mut text = String::from("#\n");
         writeln!(text, "cluster.id={}", self.cluster_id).expect("strings take everything");
         if let Some(id) = self.directory_id {
-            writeln!(text, "directory.id={}", URL_SAFE_NO_PAD.encode(id.as_bytes())).expect("strings take everything");
+            writeln!(text, "directory.id={}", URL_SAFE_NO_PAD.encode(id.as_bytes()))
+                .expect("strings take everything");
         }
         writeln!(text, "node.id={}\nversion=1", self.node_id).expect("strings take everything");
         text::replace(&dir.join(FILE), text.as_bytes(), true)
@@ -110,7 +120,9 @@ mod tests {
     #[test]
     fn damage_is_named() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        for (text, word) in [("version=1\nnode.id=x\ncluster.id=c\n", "not a number"), ("node.id=1\n", "version")] {
+        for (text, word) in
+            [("version=1\nnode.id=x\ncluster.id=c\n", "not a number"), ("node.id=1\n", "version")]
+        {
             std::fs::write(dir.path().join(FILE), text).expect("writes");
             let fault = MetaProperties::read(dir.path()).expect_err("refused").to_string();
             assert!(fault.contains(word), "{fault}");

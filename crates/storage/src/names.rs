@@ -57,7 +57,9 @@ pub(crate) fn remove_kafka_leftovers(dir: &Path, log_end: Offset) -> Result<(), 
         let Some((offset, kind)) = name.to_str().and_then(parse_segment) else { continue };
         match kind {
             "log" => last_segment = last_segment.max(offset),
-            "index" | "timeindex" | "txnindex" | "snapshot" => names.push((offset, name.to_string_lossy().into())),
+            "index" | "timeindex" | "txnindex" | "snapshot" => {
+                names.push((offset, name.to_string_lossy().into()))
+            }
             _ => {}
         }
     }

@@ -23,6 +23,11 @@ impl Pin {
         Self(Arc::new(Pinned { bytes, counted: AtomicBool::new(false), total: Arc::clone(total) }))
     }
 
+    /// Bytes of the buffer.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes
+    }
+
     /// Counts the buffer, if this is the first slice of it that is kept.
     pub(crate) fn count(&self) {
         if !self.0.counted.swap(true, Ordering::Relaxed) {

@@ -12,14 +12,7 @@ use ottla_records::Batch;
 use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{
-    dir::Shared,
-    fault::ReadError,
-    names,
-    read::Part,
-    scan,
-    state::State,
-};
+use crate::{dir::Shared, fault::ReadError, names, read::Part, scan, state::State};
 
 /// The shared side of a log.
 pub struct LogReader {

@@ -91,7 +91,13 @@ impl<'a> Rebuild<'a> {
     }
 
     /// Takes one segment. True when the log ends in it, before the file does.
-    fn take(&mut self, base: Offset, size: u64, last: bool, next_base: Option<Offset>) -> Result<bool, Fault> {
+    fn take(
+        &mut self,
+        base: Offset,
+        size: u64,
+        last: bool,
+        next_base: Option<Offset>,
+    ) -> Result<bool, Fault> {
         let mut from = self.from(base, size, last)?;
         let mut segment = Segment::new(base, self.created(base));
         segment.size = from.position;
@@ -293,7 +299,9 @@ impl<'a> Rebuild<'a> {
         // With the last file as it was, nothing but an offset skipped by a truncation can lie behind it.
         let whole = self.report.truncated_bytes == 0 && self.report.recovered == 0;
         let told = self.checkpoint.filter(|c| {
-            whole && c.segments.last().map(|segment| segment.base) == listing.segments.last().map(|&(base, _)| base)
+            whole
+                && c.segments.last().map(|segment| segment.base)
+                    == listing.segments.last().map(|&(base, _)| base)
         });
         state.log_end = told.map_or(self.log_end, |c| c.log_end.max(self.log_end));
         let synced = match self.checkpoint {

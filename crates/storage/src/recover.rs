@@ -193,7 +193,8 @@ fn settle_epochs(
     }
     epochs::truncate_from_start(&mut state.epochs, state.log_start);
     // After a kill the file may be behind the checkpoint.
-    state.epochs_changed = state.epochs != known || shared.start != crate::start::Start::Clean && !known.is_empty();
+    state.epochs_changed =
+        state.epochs != known || shared.start != crate::start::Start::Clean && !known.is_empty();
     Ok(())
 }
 

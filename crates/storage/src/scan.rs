@@ -77,7 +77,13 @@ impl<'a> Scanner<'a> {
         if header.size_in_bytes() as u64 > left {
             return Ok(At::Torn("the file ends within a batch"));
         }
-        if header.base_offset < 0 || header.last_offset_delta < 0 || header.base_offset.checked_add(i64::from(header.last_offset_delta)).is_none_or(|last| last == i64::MAX) {
+        if header.base_offset < 0
+            || header.last_offset_delta < 0
+            || header
+                .base_offset
+                .checked_add(i64::from(header.last_offset_delta))
+                .is_none_or(|last| last == i64::MAX)
+        {
             return Ok(At::Torn("offsets that cannot be"));
         }
         self.sparse = header.size_in_bytes() > SMALL && self.size <= HEADERS;

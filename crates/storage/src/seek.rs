@@ -10,13 +10,13 @@ use crate::{
     fault::{Fault, ReadError},
     files::{Handle, SealedIndex},
     index::{self, Index},
-    log::Cut,
     names,
     read::{Part, Slice},
     reader::LogReader,
     scan::{At, HEADERS, Scanner},
     state::{NONE, State},
     store::Family,
+    truncate::Cut,
 };
 
 /// Batches of the tail that one read gives at most: each may be two slices of the socket's vectored write.
@@ -100,8 +100,7 @@ impl LogReader {
         }
         let first = state.tail.partition_point(|batch| batch.next <= wanted.from);
         let mut slice = Slice::default();
-        let mut batches = 0;
-        for batch in state.tail.range(first..) {
+        for (batches, batch) in state.tail.range(first..).enumerate() {
             let fits = slice.bytes + batch.len() <= wanted.max_bytes
                 || (slice.is_empty() && wanted.at_least_one_batch);
             if !fits || batch.next > wanted.upper_bound {
@@ -117,7 +116,6 @@ impl LogReader {
             if slice.is_empty() {
                 slice.first_batch_offset = batch.base;
             }
-            batches += 1;
             slice.bytes += batch.len();
             slice.parts.push(Part::Memory(batch.head.clone()));
             if !batch.rest.is_empty() {
@@ -226,7 +224,8 @@ impl LogReader {
     /// The last indexed batch at or before `offset`: its position and its offset.
     pub(crate) fn start_for(&self, view: &View, offset: Offset) -> Result<Option<(u64, Offset)>, Fault> {
         let base = view.handle.base;
-        let relative = u32::try_from(offset.saturating_sub(base).clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX);
+        let relative =
+            u32::try_from(offset.saturating_sub(base).clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX);
         let entry = self.with_index(view, |index| index.floor(relative))?;
         Ok(entry.map(|entry| (u64::from(entry.position), base + i64::from(entry.relative))))
     }

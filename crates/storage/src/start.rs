@@ -75,7 +75,12 @@ impl Run {
 /// Locks the directory: `flock` against our own processes, a POSIX lock against Kafka's.
 pub(crate) fn lock(dir: &Path) -> Result<File, Fault> {
     let path = dir.join(names::LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(Fault::io("open", &path))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(Fault::io("open", &path))?;
     let taken = flock(&file, FlockOperation::NonBlockingLockExclusive)
         .and_then(|()| fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive));
     match taken {
@@ -86,7 +91,11 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Fault> {
 }
 
 /// Finds out how the last run ended, notes that one is under way, and removes the marker of a clean shutdown.
-pub(crate) fn begin(dir: &Path, store: &Store, assume_power_cut: bool) -> Result<(Start, Option<i64>), Fault> {
+pub(crate) fn begin(
+    dir: &Path,
+    store: &Store,
+    assume_power_cut: bool,
+) -> Result<(Start, Option<i64>), Fault> {
     let path = dir.join(names::CLEAN_SHUTDOWN);
     let marker = marker_of(&path)?;
     let epoch = match text::read_optional(&path)? {
@@ -129,7 +138,10 @@ pub(crate) fn end(dir: &Path, store: &Store, broker_epoch: i64) -> Result<(), Fa
 
 fn marker_of(path: &Path) -> Result<Option<(u64, i64)>, Fault> {
     match fs::metadata(path) {
-        Ok(found) => Ok(Some((found.ino(), found.mtime().wrapping_mul(1_000_000_000).wrapping_add(found.mtime_nsec())))),
+        Ok(found) => Ok(Some((
+            found.ino(),
+            found.mtime().wrapping_mul(1_000_000_000).wrapping_add(found.mtime_nsec()),
+        ))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Fault::io("look at", path)(e)),
     }

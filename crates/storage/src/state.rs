@@ -33,14 +33,7 @@ pub(crate) struct Segment {
 
 impl Segment {
     pub(crate) fn new(base: Offset, created: i64) -> Self {
-        Self {
-            base,
-            size: 0,
-            max_timestamp: NONE,
-            first_timestamp: NONE,
-            created,
-            handle: Handle::new(base),
-        }
+        Self { base, size: 0, max_timestamp: NONE, first_timestamp: NONE, created, handle: Handle::new(base) }
     }
 
     /// Takes note of the batch that follows at the segment's end. False when the segment cannot hold its offset or
@@ -78,7 +71,13 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     /// Those of an empty log.
     pub(crate) fn empty_at(offset: Offset) -> Self {
-        Self { latest: Some((offset, Bytes::new())), synced: None, quiet: true, version: 1, stored_version: 0 }
+        Self {
+            latest: Some((offset, Bytes::new())),
+            synced: None,
+            quiet: true,
+            version: 1,
+            stored_version: 0,
+        }
     }
 
     pub(crate) fn set(&mut self, offset: Offset, snapshot: Bytes, log_end: Offset, recovery_point: Offset) {

@@ -4,11 +4,15 @@
 //! log. Writes go through its write-ahead log, so they survive a kill of the process; [`Changes::commit_synced`]
 //! also makes them survive a power cut.
 
-use std::{ops::ControlFlow, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options,
-    ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use crate::fault::Fault;
@@ -26,6 +30,9 @@ pub enum Family {
     /// Raft's entries and hard state.
     Raft,
 }
+
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// A RocksDB instance, shared by cloning.
 #[derive(Clone)]
@@ -88,7 +95,7 @@ impl Store {
     }
 
     /// The pair with the greatest key in `from <= key < to`.
-    pub fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Fault> {
+    pub fn last(&self, family: Family, from: &[u8], to: &[u8]) -> Result<Option<Pair>, Fault> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(from);
         options.set_iterate_upper_bound(to);
@@ -198,7 +205,8 @@ fn db_options() -> Result<Options, rocksdb::Error> {
     options.set_db_write_buffer_size(2 * MEMTABLE);
     options.set_enable_write_thread_adaptive_yield(false);
     options.set_allow_concurrent_memtable_write(false);
-    Ok(options)
+    // What the typed interface lacks: no table is written (and synced) at every start, no file for the id.
+    options.get_options_from_string("avoid_flush_during_recovery=true;write_identity_file=false")
 }
 
 fn family_options(cache: &Cache) -> Options {

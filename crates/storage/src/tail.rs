@@ -84,7 +84,10 @@ impl TailCache {
     /// Makes copies or slices of `batches` to be kept; `None` when they are not to be kept at all, and the log's
     /// tail must be cleared.
     pub(crate) fn prepare(&self, batches: &[Stamped], bytes: usize, pin: Option<&Pin>) -> Option<Kept> {
-        if bytes > self.budget / 4 {
+        let pinned = pin.map_or(0, |pin| {
+            if batches.iter().any(|batch| batch.size_in_bytes() > COPY_MAX) { pin.bytes() } else { 0 }
+        });
+        if bytes.max(pinned) > self.budget / 4 {
             return None;
         }
         let mut kept = Kept { batches: SmallVec::with_capacity(batches.len()), own_bytes: 0 };
@@ -120,23 +123,27 @@ impl TailCache {
 
     /// Counts what was put on a log's tail, and makes room. Called without any log's lock held.
     pub(crate) fn settle(&self, log: &Arc<LogReader>, up_to: Offset, own_bytes: usize) {
-        let mut victims: SmallVec<[(Weak<LogReader>, Offset); 4]> = SmallVec::new();
         {
             let mut queue = self.queue.lock();
             queue.own_bytes += own_bytes;
             queue.entries.push_back(QueueEntry { log: Arc::downgrade(log), up_to, own_bytes });
-            // What is pinned falls only after the victims are dropped, below: take one entry at least, more later.
-            while queue.own_bytes + self.pinned.load(Ordering::Relaxed) > self.budget && victims.len() < 4 {
-                let Some(entry) = queue.entries.pop_front() else { break };
-                queue.own_bytes -= entry.own_bytes;
-                victims.push((entry.log, entry.up_to));
+        }
+        while let Some(victim) = self.victim() {
+            if let Some(log) = victim.log.upgrade() {
+                log.evict_tail(victim.up_to);
             }
         }
-        for (log, up_to) in victims {
-            if let Some(log) = log.upgrade() {
-                log.evict_tail(up_to);
-            }
+    }
+
+    /// The oldest entry, while more is kept than the budget allows.
+    fn victim(&self) -> Option<QueueEntry> {
+        let mut queue = self.queue.lock();
+        if queue.own_bytes + self.pinned.load(Ordering::Relaxed) <= self.budget {
+            return None;
         }
+        let entry = queue.entries.pop_front()?;
+        queue.own_bytes -= entry.own_bytes;
+        Some(entry)
     }
 
     #[cfg(test)]
@@ -148,5 +155,54 @@ impl TailCache {
 impl Kept {
     pub(crate) fn own_bytes(&self) -> usize {
         self.own_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_records::{Batch, BatchBuilder};
+    use ottla_types::{SystemClock, TopicId, TopicPartition};
+
+    use super::*;
+    use crate::{DirOptions, LogDir, MetaProperties, Part};
+
+    fn batch(size: usize) -> Batch {
+        let mut builder = BatchBuilder::new(0);
+        builder.append(1, None, Some(&vec![1; size]), &[]);
+        Batch::parse(&builder.build(), 0).expect("parses")
+    }
+
+    #[test]
+    fn the_budget_holds_for_copies_slices_and_pinned_buffers() {
+        const BUDGET: usize = 400_000;
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let meta = MetaProperties { cluster_id: "c".into(), node_id: 1, directory_id: None };
+        meta.format(temporary.path()).expect("formats");
+        let options = DirOptions { tail_bytes: BUDGET, ..DirOptions::default() };
+        let dir = LogDir::open(temporary.path(), options, Arc::new(SystemClock::new())).expect("opens");
+        let log = |n| {
+            let partition = TopicPartition::new("t", n);
+            dir.create_log(&partition, TopicId::METADATA, Arc::default()).expect("creates")
+        };
+        let mut logs = [log(0), log(1), log(2)];
+        let tail = &dir.shared().tail;
+        for round in 0..200 {
+            let log = &mut logs[round % 3];
+            let batch = batch([10, 30_000, 12_000][round % 3]).stamp(log.log_end(), 0);
+            match round % 5 {
+                0 => log.append_pinned(&[batch], &dir.pin(90_000)).expect("appends"),
+                1 => log.append_pinned(&[batch], &dir.pin(10_000_000)).expect("appends"),
+                _ => log.append(&[batch]).expect("appends"),
+            };
+            assert!(tail.used() <= BUDGET, "{} in round {round}", tail.used());
+            let newest = log.reader().read(log.log_end() - 1, 1, log.log_end(), true).expect("reads");
+            assert!(!newest.is_empty());
+        }
+        assert!(tail.used() > BUDGET / 4);
+        let reader = logs[0].reader();
+        let newest = reader.read(logs[0].log_end() - 1, 1, logs[0].log_end(), true).expect("reads");
+        assert!(matches!(newest.parts[0], Part::Memory(_)));
+        let oldest = reader.read(0, 1, logs[0].log_end(), true).expect("reads");
+        assert!(matches!(oldest.parts[0], Part::File { .. }));
     }
 }

@@ -37,10 +37,13 @@ pub(crate) fn sync_path(path: &Path) -> Result<(), Fault> {
 }
 
 /// Text of `recovery-point-offset-checkpoint` and its like: version, count, `topic partition offset` lines.
-pub(crate) fn offsets_text<'a>(entries: impl ExactSizeIterator<Item = (&'a TopicPartition, Offset)>) -> String {
+pub(crate) fn offsets_text<'a>(
+    entries: impl ExactSizeIterator<Item = (&'a TopicPartition, Offset)>,
+) -> String {
     let mut text = format!("0\n{}\n", entries.len());
     for (partition, offset) in entries {
-        writeln!(text, "{} {} {offset}", partition.topic, partition.partition).expect("strings take everything");
+        writeln!(text, "{} {} {offset}", partition.topic, partition.partition)
+            .expect("strings take everything");
     }
     text
 }
@@ -110,7 +113,10 @@ mod tests {
 
         assert_eq!(parse_epochs(&epochs_text(&[(0, 0), (3, 17)])), Some(vec![(0, 0), (3, 17)]));
         assert_eq!(parse_epochs("0\n2\n3 17\n0 0\n"), None);
-        assert_eq!(parse_partition_metadata(&partition_metadata_text(TopicId::METADATA)), Some(TopicId::METADATA));
+        assert_eq!(
+            parse_partition_metadata(&partition_metadata_text(TopicId::METADATA)),
+            Some(TopicId::METADATA)
+        );
         assert_eq!(parse_partition_metadata("version: 0\n"), None);
     }
 }

@@ -33,9 +33,10 @@ fn child_appends() {
     let dir = LogDir::open(Path::new(&path), options, Arc::new(SystemClock::new())).expect("opens");
     let collect = Collect::new(config());
     dir.load(&collect).expect("loads");
-    let mut log = collect.into_logs().pop().unwrap_or_else(|| {
-        dir.create_log(&partition(), topic_id(), Arc::new(config())).expect("creates")
-    });
+    let mut log = collect
+        .into_logs()
+        .pop()
+        .unwrap_or_else(|| dir.create_log(&partition(), topic_id(), Arc::new(config())).expect("creates"));
     let mut out = std::io::stderr();
     loop {
         let from = log.log_end();
@@ -77,7 +78,8 @@ fn nothing_reported_is_lost_by_a_kill() {
 
         let (dir, log, report) = files.reopen(DirOptions::default(), &config());
         assert!(log.log_end() >= least, "{} < {least}", log.log_end());
-        let expected: Vec<u8> = (0..log.log_end()).flat_map(|offset| nth(offset).to_bytes().to_vec()).collect();
+        let expected: Vec<u8> =
+            (0..log.log_end()).flat_map(|offset| nth(offset).to_bytes().to_vec()).collect();
         assert!(read_all(&log.reader(), 0, 1 << 20) == expected, "what is there is what was appended");
         assert!(report.checked_bytes < expected.len() as u64 || round == 1, "only the tail is checked");
         drop((log, dir));

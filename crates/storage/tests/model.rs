@@ -46,8 +46,9 @@ fn new_batch() -> impl Strategy<Value = NewBatch> {
     let size = prop_oneof![4 => 0usize..600, 1 => 3_000usize..20_000];
     let gap = prop_oneof![9 => Just(0i64), 1 => 1i64..50];
     let timestamps = prop::collection::vec(0i64..1000, 1..6);
-    (gap, timestamps, size, prop::bool::weighted(0.1), codec)
-        .prop_map(|(gap, timestamps, size, next_epoch, codec)| NewBatch { gap, timestamps, size, next_epoch, codec })
+    (gap, timestamps, size, prop::bool::weighted(0.1), codec).prop_map(
+        |(gap, timestamps, size, next_epoch, codec)| NewBatch { gap, timestamps, size, next_epoch, codec },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -106,9 +107,11 @@ impl Model {
     }
 
     fn find(&self, timestamp: i64) -> Option<(Offset, i64)> {
-        let records = self.batches.iter().zip(&self.times).flat_map(|(batch, times)| {
-            (batch.header.base_offset..).zip(times.iter().copied())
-        });
+        let records = self
+            .batches
+            .iter()
+            .zip(&self.times)
+            .flat_map(|(batch, times)| (batch.header.base_offset..).zip(times.iter().copied()));
         records.into_iter().find(|&(offset, t)| t >= timestamp && offset >= self.log_start)
     }
 
@@ -128,7 +131,13 @@ fn config() -> LogConfig {
 }
 
 fn options(tail: usize, mode: WriteMode) -> DirOptions {
-    DirOptions { tail_bytes: tail, write_mode: mode, max_open_files: 2, recovery_threads: 1, ..DirOptions::default() }
+    DirOptions {
+        tail_bytes: tail,
+        write_mode: mode,
+        max_open_files: 2,
+        recovery_threads: 1,
+        ..DirOptions::default()
+    }
 }
 
 struct Run {
@@ -166,7 +175,9 @@ impl Run {
             }
             Step::AdvanceStart(at) => {
                 let (start, end) = (self.model.log_start, self.model.log_end);
-                let to = start + i64::try_from(at.index(usize::try_from(end - start).expect("ordered") + 1)).expect("small");
+                let to = start
+                    + i64::try_from(at.index(usize::try_from(end - start).expect("ordered") + 1))
+                        .expect("small");
                 self.log().advance_log_start(to).expect("moves");
                 self.model.log_start = to;
             }
@@ -187,7 +198,13 @@ impl Run {
         self.check();
     }
 
-    fn read(&mut self, from: prop::sample::Index, max: usize, bound: prop::sample::Index, at_least_one: bool) {
+    fn read(
+        &mut self,
+        from: prop::sample::Index,
+        max: usize,
+        bound: prop::sample::Index,
+        at_least_one: bool,
+    ) {
         let span = usize::try_from(self.model.log_end - self.model.log_start).expect("ordered") + 1;
         let from = self.model.log_start + i64::try_from(from.index(span)).expect("small");
         let bound = self.model.log_start + i64::try_from(bound.index(span)).expect("small");
@@ -196,7 +213,8 @@ impl Run {
         let bytes = bytes_of(&slice);
         let all: Vec<u8> = self.model.bytes_from(from);
         assert!(all.starts_with(&bytes), "what is read is what was written");
-        let batches: Vec<_> = ottla_records::batches(bytes.clone()).map(|b| b.expect("whole").header).collect();
+        let batches: Vec<_> =
+            ottla_records::batches(bytes.clone()).map(|b| b.expect("whole").header).collect();
         if let Some(first) = batches.first() {
             assert_eq!(slice.first_batch_offset, first.base_offset);
             assert!(batches.iter().all(|header| header.next_offset() <= bound));

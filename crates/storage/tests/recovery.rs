@@ -329,7 +329,8 @@ fn segments_roll_by_time_index_and_offset() {
         ..LogConfig::default()
     };
     let mut log = dir.create_log(&partition(), topic_id(), Arc::new(config)).expect("creates");
-    let at = |base, time, size| batch(base, 0, &[time], &vec![0; size], Producer::NONE, Codec::None).stamped();
+    let at =
+        |base, time, size| batch(base, 0, &[time], &vec![0; size], Producer::NONE, Codec::None).stamped();
     assert!(!log.append(&[at(0, 5000, 1)]).expect("appends").rolled);
     assert!(!log.append(&[at(1, 5900, 1)]).expect("appends").rolled);
     assert!(log.append(&[at(2, 5901, 1)]).expect("appends").rolled);
@@ -349,7 +350,9 @@ fn many_logs_load_on_several_threads() {
     let files = TestDir::new();
     let dir = files.open(DirOptions { max_open_files: 8, ..DirOptions::default() });
     let mut logs: Vec<Log> = (0..100)
-        .map(|i| dir.create_log(&TopicPartition::new("many", i), topic_id(), Arc::default()).expect("creates"))
+        .map(|i| {
+            dir.create_log(&TopicPartition::new("many", i), topic_id(), Arc::default()).expect("creates")
+        })
         .collect();
     for log in &mut logs {
         log.append(&[simple(0, 100)]).expect("appends");

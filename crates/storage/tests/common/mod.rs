@@ -13,8 +13,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use ottla_records::{Batch, BatchBuilder, BatchHeader, Codec, Producer, Stamped};
 use ottla_storage::{
-    Collect, DirOptions, LoadReport, Loader, Log, LogConfig, LogDir, LogReader, MetaProperties, Part, PartitionLoader,
-    Slice,
+    Collect, DirOptions, LoadReport, Loader, Log, LogConfig, LogDir, LogReader, MetaProperties, Part,
+    PartitionLoader, Slice,
 };
 use ottla_types::{Clock, Millis, Offset, TopicId, TopicPartition};
 
@@ -77,9 +77,15 @@ pub fn topic_id() -> TopicId {
 }
 
 /// A batch with a record per timestamp.
-pub fn batch(base: Offset, epoch: i32, timestamps: &[i64], value: &[u8], producer: Producer, codec: Codec) -> Batch {
-    let mut builder =
-        BatchBuilder::new(base).leader_epoch(epoch).producer(producer).compression(codec, None);
+pub fn batch(
+    base: Offset,
+    epoch: i32,
+    timestamps: &[i64],
+    value: &[u8],
+    producer: Producer,
+    codec: Codec,
+) -> Batch {
+    let mut builder = BatchBuilder::new(base).leader_epoch(epoch).producer(producer).compression(codec, None);
     for timestamp in timestamps {
         builder.append(*timestamp, Some(b"k"), Some(value), &[]);
     }
@@ -141,7 +147,11 @@ pub struct Recording {
 
 impl Loader for Recording {
     fn begin(&self, _: &TopicPartition, _: TopicId) -> Box<dyn PartitionLoader> {
-        Box::new(Self { config: self.config.clone(), told: Arc::clone(&self.told), log: Arc::clone(&self.log) })
+        Box::new(Self {
+            config: self.config.clone(),
+            told: Arc::clone(&self.told),
+            log: Arc::clone(&self.log),
+        })
     }
 }
 
