@@ -20,4 +20,4 @@ pub use context::{RequestContext, Session};
 pub use controllers::Controllers;
 pub use handler::{Handler, IntoFrame, Reply};
 pub use service::Router;
-pub use table::{Entry, Services, Table, table};
+pub use table::{Entry, Served, Services, Table, served, table};

@@ -35,14 +35,14 @@ impl Router {
             return Err(format!("API key {key} before the client has authenticated"));
         }
         let entry = self.table.get(key).ok_or_else(|| format!("API key {key} is not served"))?;
-        if !entry.versions.contains(&version) {
+        if !entry.served.versions.contains(&version) {
             if key == api::API_VERSIONS {
                 // The body of a version we do not know cannot be read, and need not be (KIP-511).
-                let answer = api_versions::unsupported(&entry.versions);
+                let answer = api_versions::unsupported(&entry.served.versions);
                 let frame = ottla_protocol::encode_response(key, 0, correlation_id, &answer);
                 return Ok(Outcome::Now(frame.map_err(|e| e.to_string())?.into()));
             }
-            return Err(format!("{} has no version {version}", entry.name));
+            return Err(format!("{} has no version {version}", entry.served.name));
         }
         let head = header::parse(&mut frame).map_err(|e| e.to_string())?;
         let ctx = RequestContext {
@@ -56,8 +56,9 @@ impl Router {
             principal: session.principal.clone(),
             now: self.clock.ticks(),
         };
-        let reply = entry.serve(&ctx, frame).map_err(|e| format!("{} version {version}: {e}", entry.name))?;
-        let name = entry.name;
+        let reply =
+            entry.serve(&ctx, frame).map_err(|e| format!("{} version {version}: {e}", entry.served.name))?;
+        let name = entry.served.name;
         Ok(match reply {
             Reply::Now(encoded) => sendable(encoded, name).map_or(Outcome::Close, Outcome::Now),
             Reply::Later(later) => Outcome::Later(later.map(move |encoded| sendable(encoded, name)).boxed()),

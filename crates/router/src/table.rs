@@ -38,8 +38,9 @@ pub struct Services {
     pub controllers: Arc<Controllers>,
 }
 
-/// One API.
-pub struct Entry {
+/// What is served of an API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
     /// API key.
     pub key: i16,
     /// Kafka's name of it.
@@ -48,6 +49,36 @@ pub struct Entry {
     pub versions: RangeInclusive<i16>,
     /// Versions that ApiVersions tells of.
     pub advertised: RangeInclusive<i16>,
+}
+
+impl Served {
+    /// What a handler says of itself.
+    ///
+    /// # Panics
+    /// When a version is claimed that Kafka does not have.
+    fn by<H: Handler>() -> Self {
+        let key = H::Request::KEY;
+        let known = api::by_key(key).expect("every request type has a key of Kafka's");
+        let schema = <H::Request as Message>::VERSIONS;
+        let (from, to) = (*H::VERSIONS.start(), *H::VERSIONS.end());
+        assert!(
+            schema.min <= from && to <= schema.max,
+            "{} {from}-{to} is more than its schema has",
+            known.name
+        );
+        assert!(
+            known.has(from) && to <= known.max_stable(),
+            "{} {from}-{to} is more than Kafka serves",
+            known.name
+        );
+        Self { key, name: known.name, versions: H::VERSIONS, advertised: H::ADVERTISED_FROM..=to }
+    }
+}
+
+/// One API, with who serves it.
+pub struct Entry {
+    /// What is served of it.
+    pub served: Served,
     handler: Box<dyn Erased>,
 }
 
@@ -63,35 +94,11 @@ impl Entry {
 }
 
 /// All APIs, by key.
-#[derive(Default)]
 pub struct Table {
     entries: BTreeMap<i16, Entry>,
 }
 
 impl Table {
-    /// Adds an API.
-    ///
-    /// # Panics
-    /// When the API is there already, or a version is claimed that Kafka does not have.
-    #[must_use]
-    pub fn with<H: Handler>(mut self, handler: H) -> Self {
-        let key = H::Request::KEY;
-        let known = api::by_key(key).expect("every request type has a key of Kafka's");
-        let schema = <H::Request as Message>::VERSIONS;
-        let (from, to) = (*H::VERSIONS.start(), *H::VERSIONS.end());
-        assert!(schema.min <= from && to <= schema.max, "{} {from}-{to} is more than its schema has", known.name);
-        assert!(known.has(from) && to <= known.max_stable(), "{} {from}-{to} is more than Kafka serves", known.name);
-        let entry = Entry {
-            key,
-            name: known.name,
-            versions: H::VERSIONS,
-            advertised: H::ADVERTISED_FROM..=to,
-            handler: Box::new(Erase::new(handler)),
-        };
-        assert!(self.entries.insert(key, entry).is_none(), "two handlers for {}", known.name);
-        self
-    }
-
     /// The API of a key.
     #[must_use]
     pub fn get(&self, key: i16) -> Option<&Entry> {
@@ -106,40 +113,100 @@ impl Table {
 
 /// Everything this broker serves on its client listeners.
 #[must_use]
-pub fn table(s: &Services) -> Table {
+pub fn table(services: &Services) -> Table {
+    let entries = lines().into_iter().map(|line| {
+        let handler = (line.handler)(services);
+        (line.served.key, Entry { served: line.served, handler })
+    });
+    Table { entries: entries.collect() }
+}
+
+/// What [`table`] serves, in the order of the keys: known without any service.
+#[must_use]
+pub fn served() -> Vec<Served> {
+    let mut served: Vec<_> = lines().into_iter().map(|line| line.served).collect();
+    served.sort_by_key(|api| api.key);
+    served
+}
+
+/// A line of the table: what is served, and how its handler is made.
+struct Line {
+    served: Served,
+    handler: MakeHandler,
+}
+
+type MakeHandler = Box<dyn Fn(&Services) -> Box<dyn Erased>>;
+
+fn line<H: Handler>(handler: impl Fn(&Services) -> H + 'static) -> Line {
+    Line {
+        served: Served::by::<H>(),
+        handler: Box::new(move |services| Box::new(Erase::new(handler(services)))),
+    }
+}
+
+/// The table. A line says how an API's handler is made; all else the handler says itself.
+fn lines() -> Vec<Line> {
+    vec![
+        line(|s| apis::produce::Produce::new(s.replicas.clone(), s.image.clone())),
+        line(|s| apis::fetch::Fetch::new(s.replicas.clone(), s.image.clone(), fetch_limits(s))),
+        line(|s| apis::list_offsets::ListOffsets::new(s.replicas.clone(), s.image.clone())),
+        line(|s| {
+            let auto_create = s.config.new_topics.auto_create_topics_enable;
+            apis::metadata::Metadata::new(s.image.clone(), s.controllers.clone(), &s.cluster_id, auto_create)
+        }),
+        line(|s| apis::offset_commit::OffsetCommit::new(s.image.clone(), s.coordinators.clone())),
+        line(|s| apis::offset_fetch::OffsetFetch::new(s.image.clone(), s.coordinators.clone())),
+        line(|s| apis::find_coordinator::FindCoordinator::new(s.image.clone(), s.controllers.clone())),
+        line(|s| apis::join_group::JoinGroup::new(s.coordinators.clone())),
+        line(|s| apis::heartbeat::Heartbeat::new(s.coordinators.clone())),
+        line(|s| apis::leave_group::LeaveGroup::new(s.coordinators.clone())),
+        line(|s| apis::sync_group::SyncGroup::new(s.coordinators.clone())),
+        line(|s| apis::describe_groups::DescribeGroups::new(s.coordinators.clone())),
+        line(|s| apis::list_groups::ListGroups::new(s.coordinators.clone())),
+        line(|s| apis::api_versions::ApiVersions::new(&served(), s.image.clone(), &s.cluster_id, s.node_id)),
+        line(|s| apis::create_topics::CreateTopics::new(s.controllers.clone())),
+        line(|s| {
+            let enabled = s.config.new_topics.delete_topic_enable;
+            apis::delete_topics::DeleteTopics::new(s.controllers.clone(), enabled)
+        }),
+        line(|s| {
+            apis::init_producer_id::InitProducerId::new(s.controllers.clone(), s.image.clone(), s.node_id)
+        }),
+        line(|s| {
+            apis::describe_configs::DescribeConfigs::new(s.image.clone(), s.settings.clone(), s.node_id)
+        }),
+        line(|s| apis::create_partitions::CreatePartitions::new(s.controllers.clone())),
+        line(|s| {
+            apis::incremental_alter_configs::IncrementalAlterConfigs::new(s.controllers.clone(), s.node_id)
+        }),
+        line(|s| apis::describe_cluster::DescribeCluster::new(s.image.clone(), &s.cluster_id)),
+        line(|s| {
+            let limit = s.config.max_request_partition_size_limit;
+            apis::describe_topic_partitions::DescribeTopicPartitions::new(s.image.clone(), limit)
+        }),
+    ]
+}
+
+/// Bytes of a Fetch, sessions that are kept, and chance for their ids.
+fn fetch_limits(s: &Services) -> (usize, usize, u64) {
     let config = &s.config;
-    let auto_create = config.new_topics.auto_create_topics_enable;
-    let fetch_limits = (
+    (
         usize::try_from(config.fetch_max_bytes).unwrap_or(0),
         usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0),
         s.seed,
-    );
-    let table = Table::default()
-        .with(apis::produce::Produce::new(s.replicas.clone(), s.image.clone()))
-        .with(apis::fetch::Fetch::new(s.replicas.clone(), s.image.clone(), fetch_limits))
-        .with(apis::list_offsets::ListOffsets::new(s.replicas.clone(), s.image.clone()))
-        .with(apis::metadata::Metadata::new(s.image.clone(), s.controllers.clone(), &s.cluster_id, auto_create))
-        .with(apis::offset_commit::OffsetCommit::new(s.image.clone(), s.coordinators.clone()))
-        .with(apis::offset_fetch::OffsetFetch::new(s.image.clone(), s.coordinators.clone()))
-        .with(apis::find_coordinator::FindCoordinator::new(s.image.clone(), s.controllers.clone()))
-        .with(apis::join_group::JoinGroup::new(s.coordinators.clone()))
-        .with(apis::heartbeat::Heartbeat::new(s.coordinators.clone()))
-        .with(apis::leave_group::LeaveGroup::new(s.coordinators.clone()))
-        .with(apis::sync_group::SyncGroup::new(s.coordinators.clone()))
-        .with(apis::describe_groups::DescribeGroups::new(s.coordinators.clone()))
-        .with(apis::list_groups::ListGroups::new(s.coordinators.clone()))
-        .with(apis::create_topics::CreateTopics::new(s.controllers.clone()))
-        .with(apis::delete_topics::DeleteTopics::new(s.controllers.clone(), config.new_topics.delete_topic_enable))
-        .with(apis::init_producer_id::InitProducerId::new(s.controllers.clone(), s.image.clone(), s.node_id))
-        .with(apis::describe_configs::DescribeConfigs::new(s.image.clone(), s.settings.clone(), s.node_id))
-        .with(apis::create_partitions::CreatePartitions::new(s.controllers.clone()))
-        .with(apis::incremental_alter_configs::IncrementalAlterConfigs::new(s.controllers.clone(), s.node_id))
-        .with(apis::describe_cluster::DescribeCluster::new(s.image.clone(), &s.cluster_id))
-        .with(apis::describe_topic_partitions::DescribeTopicPartitions::new(
-            s.image.clone(),
-            config.max_request_partition_size_limit,
-        ));
-    let advertised: Vec<_> = table.iter().map(|entry| (entry.key, entry.advertised.clone())).collect();
-    // Last, because it tells of all others.
-    table.with(apis::api_versions::ApiVersions::new(advertised.into_iter(), s.image.clone(), &s.cluster_id, s.node_id))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_api_has_one_line_and_claims_what_kafka_has() {
+        // Making the list checks the versions.
+        let served = served();
+        assert!(served.windows(2).all(|two| two[0].key < two[1].key), "two lines for one API");
+        assert!(served.iter().all(|api| api.advertised.start() <= api.versions.start()));
+        assert!(served.iter().all(|api| api.advertised.end() == api.versions.end()));
+    }
 }

@@ -1,3 +1,5 @@
+//! The command line: what it takes, what it refuses, and what it says then.
+
 use super::*;
 
 fn cli(line: &str) -> Result<Cli, String> {

@@ -1,3 +1,5 @@
+//! The storage tool on real directories: format, info, and what a start accepts.
+
 use super::*;
 use crate::cli::{FormatArgs, Quorum};
 use rand::{SeedableRng as _, rngs::StdRng};

@@ -1,3 +1,5 @@
+//! Loading a configuration: which source wins, what is warned of, what is refused and in which words.
+
 use super::*;
 use crate::listeners::SecurityProtocol;
 

@@ -19,7 +19,7 @@ use ottla_protocol::{
 };
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::{Handler, Reply, RequestContext};
+use crate::{Handler, Reply, RequestContext, Served};
 
 pub(crate) struct ApiVersions {
     advertised: Vec<ApiVersion>,
@@ -29,15 +29,9 @@ pub(crate) struct ApiVersions {
 }
 
 impl ApiVersions {
-    pub(crate) fn new(
-        advertised: impl Iterator<Item = (i16, RangeInclusive<i16>)>,
-        image: Arc<ImageCell>,
-        cluster_id: &str,
-        node_id: NodeId,
-    ) -> Self {
-        let own = (api::API_VERSIONS, Self::VERSIONS);
-        let mut advertised: Vec<_> = advertised.chain([own]).map(|(key, versions)| entry(key, &versions)).collect();
-        advertised.sort_by_key(|api| api.api_key);
+    /// Tells of all that is `served`, this API among it, in the order given.
+    pub(crate) fn new(served: &[Served], image: Arc<ImageCell>, cluster_id: &str, node_id: NodeId) -> Self {
+        let advertised = served.iter().map(|api| entry(api.key, &api.advertised)).collect();
         Self { advertised, image, cluster_id: StrBytes::from_string(cluster_id.to_owned()), node_id }
     }
 }
@@ -49,7 +43,8 @@ impl Handler for ApiVersions {
 
     fn handle(&self, ctx: &RequestContext, request: ApiVersionsRequest) -> Reply<ApiVersionsResponse> {
         if names_software(ctx.api_version)
-            && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version))
+            && !(is_software_name(&request.client_software_name)
+                && is_software_name(&request.client_software_version))
         {
             return refused(ErrorCode::INVALID_REQUEST);
         }
@@ -100,7 +95,10 @@ fn refused(code: ErrorCode) -> Reply<ApiVersionsResponse> {
 }
 
 fn entry(key: i16, versions: &RangeInclusive<i16>) -> ApiVersion {
-    ApiVersion::default().with_api_key(key).with_min_version(*versions.start()).with_max_version(*versions.end())
+    ApiVersion::default()
+        .with_api_key(key)
+        .with_min_version(*versions.start())
+        .with_max_version(*versions.end())
 }
 
 /// From version 3 on requests name the client's software and answers carry features.
@@ -115,7 +113,8 @@ fn may_say_zero(version: i16) -> bool {
 
 /// Letters and digits; between them also dots and dashes (KIP-511).
 fn is_software_name(name: &str) -> bool {
-    let ends = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.ends_with(|c: char| c.is_ascii_alphanumeric());
+    let ends = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.ends_with(|c: char| c.is_ascii_alphanumeric());
     ends && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
 }
 
@@ -135,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_fallback_names_its_own_range_in_version_0() {
-        let frame = ottla_protocol::encode_response(18, 0, 7, &unsupported(&(0..=5))).expect("version 0 can say it");
+        let frame =
+            ottla_protocol::encode_response(18, 0, 7, &unsupported(&(0..=5))).expect("version 0 can say it");
         assert_eq!(&frame[..], [0, 0, 0, 16, 0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5]);
     }
 }
