@@ -26,14 +26,23 @@ fn main() -> std::io::Result<()> {
             for (name, fill) in [("some", Fill::Some), ("all", Fill::All)] {
                 let chosen = [index as u8, (version - api.min) as u8];
                 if let Some(body) = samples::request(api.key, version, fill, &mut random) {
-                    put("request", &format!("{}-{version}-{name}", api.name), &[&chosen, &body[..]].concat())?;
+                    put(
+                        "request",
+                        &format!("{}-{version}-{name}", api.name),
+                        &[&chosen, &body[..]].concat(),
+                    )?;
                 }
                 if let Some(body) = samples::response(api.key, version, fill, &mut random) {
                     let chosen = [chosen[0], chosen[1] | 0x80];
-                    put("request", &format!("{}-{version}-{name}-r", api.name), &[&chosen, &body[..]].concat())?;
+                    put(
+                        "request",
+                        &format!("{}-{version}-{name}-r", api.name),
+                        &[&chosen, &body[..]].concat(),
+                    )?;
                 }
             }
-            let head = [&api.key.to_be_bytes()[..], &version.to_be_bytes(), &[0, 0, 0, 1, 0, 1, b'c', 0]].concat();
+            let head =
+                [&api.key.to_be_bytes()[..], &version.to_be_bytes(), &[0, 0, 0, 1, 0, 1, b'c', 0]].concat();
             put("frame", &format!("{}-{version}", api.name), &head)?;
         }
     }
@@ -41,7 +50,8 @@ fn main() -> std::io::Result<()> {
         let codec = Codec::from_code(code).unwrap_or_default();
         let mut builder = BatchBuilder::new(0).compression(codec, None);
         for i in 0..3 {
-            let headers = [Header { key: b"name", value: Some(b"value") }, Header { key: b"none", value: None }];
+            let headers =
+                [Header { key: b"name", value: Some(b"value") }, Header { key: b"none", value: None }];
             builder.append(1_700_000_000_000 + i, Some(b"key"), Some(b"value value value"), &headers);
         }
         let batch = builder.build();

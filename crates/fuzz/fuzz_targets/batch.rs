@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use ottla_records::{
-    Batch, BatchHeader, Codec, ProduceRules, TimestampType, batches, batches_lenient, check_produce, compression, time,
+    Batch, BatchHeader, Codec, ProduceRules, TimestampType, batches, batches_lenient, check_produce,
+    compression, time,
     validate::{TargetCompression, is_transactional, request_fault},
 };
 use ottla_types::{Millis, TopicPartition};
@@ -58,7 +59,8 @@ fn walk(bytes: &Bytes) {
     for batch in batches(bytes.clone()).chain(batches_lenient(bytes.clone())).flatten() {
         let header = batch.header;
         assert_eq!(BatchHeader::parse(&header.to_bytes()), Ok(header));
-        let _ = (time::find(&batch, NOW), time::find_max(&batch), header.last_sequence(), header.next_offset());
+        let _ =
+            (time::find(&batch, NOW), time::find_max(&batch), header.last_sequence(), header.next_offset());
         if let Ok(mut records) = batch.records_within(RECORD_LIMIT) {
             while let Ok(Some(record)) = records.try_next() {
                 let announced = record.headers.len();

@@ -10,7 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use ottla_protocol::{Decodable, Encodable, api, for_each_api, messages};
 
 fn round_trip<T: Decodable + Encodable + Debug>(key: i16, version: i16, body: &[u8]) {
-    let Ok(message) = ottla_protocol::decode::<T>(key, version, &mut Bytes::copy_from_slice(body)) else { return };
+    let Ok(message) = ottla_protocol::decode::<T>(key, version, &mut Bytes::copy_from_slice(body)) else {
+        return;
+    };
     again(version, &message, |bytes| ottla_protocol::decode::<T>(key, version, bytes).ok());
 }
 

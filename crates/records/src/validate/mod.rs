@@ -28,7 +28,10 @@
 //! Two things are judged more strictly than Kafka does, because no consumer can read such a batch: a record's length
 //! field must fit its fields in compressed batches too, and a payload may only decompress to
 //! [`ProduceRules::max_uncompressed_bytes`] (10, on which a producer splits its batch). One thing is not:
-//! uncompressed records may carry any offset deltas, as in Kafka.
+//! uncompressed records may carry any offset deltas, as in Kafka. Where Kafka trips over input that harms nobody (a
+//! batch to be recompressed with timestamps before 1970, or with a producer epoch but no producer id) it is taken; a
+//! batch shorter than its header is always code 2, a record that does not parse always 87, though Kafka sometimes
+//! meets an exception first and answers -1.
 
 mod header;
 mod records;
