@@ -165,6 +165,7 @@ impl ReplicaManager {
             }
         })?;
         replica.wake(readable, false);
+        self.upkeep.appended(validated.batch.bytes.len(), &self.options);
         Ok(appended)
     }
 

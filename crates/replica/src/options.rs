@@ -35,6 +35,8 @@ pub struct ReplicaOptions {
     pub high_watermark_checkpoint_ms: i64,
     /// `log.flush.offset.checkpoint.interval.ms`: how often indexes, producers and recovery points are.
     pub checkpoint_ms: i64,
+    /// The same after this many bytes: bounds what a restart after a kill has to check.
+    pub checkpoint_bytes: u64,
 }
 
 impl ReplicaOptions {
@@ -50,6 +52,7 @@ impl ReplicaOptions {
             replica_lag_time_max_ms: 30_000,
             high_watermark_checkpoint_ms: 5_000,
             checkpoint_ms: 60_000,
+            checkpoint_bytes: 64 << 20,
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -53,9 +56,21 @@ pub(crate) struct Upkeep {
     plan: Mutex<Plan>,
     changed: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Bytes appended since the last checkpoint: what a restart after a kill would have to check.
+    unchecked: AtomicU64,
 }
 
 impl Upkeep {
+    /// Takes note of an append; wakes the thread when a checkpoint is due for the amount.
+    pub(crate) fn appended(&self, bytes: usize, options: &crate::ReplicaOptions) {
+        let before = self.unchecked.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before < options.checkpoint_bytes && before + bytes as u64 >= options.checkpoint_bytes {
+            // Under the lock, or the thread could miss it between looking and sleeping.
+            let _plan = self.plan.lock();
+            self.changed.notify_one();
+        }
+    }
+
     /// Flushes `replica` at `at`, unless that is planned already.
     pub(crate) fn plan_flush(&self, replica: &Arc<Replica>, at: Millis) {
         if replica.flush_planned.swap(true, Ordering::AcqRel) {
@@ -79,7 +94,7 @@ impl Upkeep {
             plan.next_high_watermarks = now.plus(manager.options.high_watermark_checkpoint_ms);
             plan.next_expiry = now.plus(manager.options.producer_id_expiration_check_ms);
         }
-        let weak = Arc::downgrade(manager);
+        let (weak, checkpoint_bytes) = (Arc::downgrade(manager), manager.options.checkpoint_bytes);
         let thread = std::thread::Builder::new().name("replica-upkeep".into()).spawn(move || {
             while let Some(manager) = weak.upgrade() {
                 let wait = manager.upkeep(manager.clock.ticks());
@@ -89,7 +104,10 @@ impl Upkeep {
                 if plan.stopped {
                     return;
                 }
-                upkeep.changed.wait_for(&mut plan, wait);
+                // Asked again under the lock: what grew since is not waited over.
+                if upkeep.unchecked.load(Ordering::Relaxed) < checkpoint_bytes {
+                    upkeep.changed.wait_for(&mut plan, wait);
+                }
                 if plan.stopped {
                     return;
                 }
@@ -126,6 +144,10 @@ impl Upkeep {
             due
         };
         let plan = &mut *plan;
+        let much = self.unchecked.load(Ordering::Relaxed) >= options.checkpoint_bytes;
+        if much {
+            plan.next_checkpoint = now;
+        }
         (
             flushes,
             due(&mut plan.next_checkpoint, options.checkpoint_ms),
@@ -168,6 +190,7 @@ impl ReplicaManager {
 
     /// Writes indexes, producers, recovery points and Kafka's checkpoint files for every log that changed.
     pub fn checkpoint(&self) {
+        self.upkeep.unchecked.store(0, Ordering::Relaxed);
         for dir in self.dirs.iter().filter(|dir| !dir.is_offline()) {
             for reader in dir.dir.dirty() {
                 if let Some(replica) = self.by_name(reader.partition()) {
