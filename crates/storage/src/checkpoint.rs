@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_types::{LeaderEpoch, Offset, TopicId};
+use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use crate::{
     codec::{Reader, put_count},
@@ -16,7 +16,7 @@ use crate::{
     names,
     reader::LogReader,
     state::{Segment, State, Stored},
-    store::{Changes, Family},
+    store::{Changes, Family, Store},
     text,
 };
 
@@ -233,8 +233,7 @@ pub(crate) fn write_one(reader: &LogReader, log_start: bool, synced: bool) -> Re
     let done = {
         let state = reader.state.read();
         if log_start {
-            let key = names::log_start_key(reader.partition());
-            changes.put(Family::Index, &key, &state.log_start.to_le_bytes());
+            put_log_start(reader, state.log_start, &mut changes);
         }
         describe(reader, &state, &mut changes)
     };
@@ -250,8 +249,26 @@ pub(crate) fn write_one(reader: &LogReader, log_start: bool, synced: bool) -> Re
 /// Writes the one fact that segments cannot tell, synced.
 pub(crate) fn write_log_start(reader: &LogReader, offset: Offset) -> Result<(), Fault> {
     let mut changes = reader.shared.store.changes();
-    changes.put(Family::Index, &names::log_start_key(reader.partition()), &offset.to_le_bytes());
+    put_log_start(reader, offset, &mut changes);
     changes.commit_synced()
+}
+
+fn put_log_start(reader: &LogReader, offset: Offset, changes: &mut Changes<'_>) {
+    let mut value = reader.topic_id().0.as_bytes().to_vec();
+    value.extend_from_slice(&offset.to_le_bytes());
+    changes.put(Family::Index, &names::log_start_key(reader.partition()), &value);
+}
+
+/// The log start that was written last, for this topic and not one of the same name before it.
+pub(crate) fn read_log_start(
+    store: &Store,
+    partition: &TopicPartition,
+    topic_id: TopicId,
+) -> Result<Option<Offset>, Fault> {
+    let value = store.get(Family::Index, &names::log_start_key(partition))?.unwrap_or_default();
+    let mut reader = Reader(&value);
+    let id = reader.bytes(16);
+    Ok(reader.i64().filter(|_| id == Some(topic_id.0.as_bytes().as_slice())))
 }
 
 /// Brings `leader-epoch-checkpoint` up to date. Not synced: batches carry their epochs, recovery finds them.
@@ -288,11 +305,11 @@ pub(crate) fn leave_kafka_snapshot(reader: &LogReader) -> Result<(), Fault> {
 
 /// Reads a producer snapshot of ours.
 pub(crate) fn read_snapshot(
-    reader: &crate::store::Store,
-    partition: &ottla_types::TopicPartition,
+    store: &Store,
+    partition: &TopicPartition,
     slot: u8,
 ) -> Result<Option<Bytes>, Fault> {
-    Ok(reader.get(Family::Index, &names::snapshot_key(partition, slot))?.map(Bytes::from))
+    Ok(store.get(Family::Index, &names::snapshot_key(partition, slot))?.map(Bytes::from))
 }
 
 #[cfg(test)]

@@ -243,7 +243,7 @@ impl LogDir {
         loader: Box<dyn PartitionLoader>,
     ) -> Result<LoadReport, Fault> {
         if self.shared.path.join(partition.to_string()).is_dir() {
-            recover::load_one(&self.shared, partition, loader, Some(topic_id))
+            recover::load_one(&self.shared, partition, loader, topic_id)
         } else {
             let config = loader.config();
             loader.done(self.create_log(partition, topic_id, config)?);

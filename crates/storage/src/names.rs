@@ -102,6 +102,9 @@ fn key(family: u8, partition: &TopicPartition, rest: &[u8]) -> Vec<u8> {
     key
 }
 
+/// The two ends of the keys of all checkpoints.
+pub(crate) const CHECKPOINTS: (&[u8], &[u8]) = (b"c", b"d");
+
 /// Key of a log's checkpoint.
 pub(crate) fn checkpoint_key(partition: &TopicPartition) -> Vec<u8> {
     key(b'c', partition, &[])

@@ -47,7 +47,7 @@ pub(crate) fn load_all(
     let work = || {
         while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
             let result = read_topic_id(shared, partition)
-                .and_then(|id| load_one(shared, partition, loader.begin(partition, id), Some(id)));
+                .and_then(|id| load_one(shared, partition, loader.begin(partition, id), id));
             let mut done = done.lock();
             match (&mut *done, result) {
                 (Ok(report), Ok(one)) => report.add(one),
@@ -84,12 +84,8 @@ pub(crate) fn load_one(
     shared: &Arc<Shared>,
     partition: &TopicPartition,
     mut loader: Box<dyn PartitionLoader>,
-    topic_id: Option<TopicId>,
+    topic_id: TopicId,
 ) -> Result<LoadReport, Fault> {
-    let topic_id = match topic_id {
-        Some(id) => id,
-        None => read_topic_id(shared, partition)?,
-    };
     let config = loader.config();
     let dir = shared.path.join(partition.to_string());
     let listing = leftovers::list(&dir)?;
@@ -99,8 +95,14 @@ pub(crate) fn load_one(
     let mut report = rebuild.report;
     let changed = report.recovered > 0;
     let mut state = rebuild.into_state(&listing);
-    settle_start(shared, partition, checkpoint.as_ref(), &mut state)?;
+    settle_start(shared, partition, topic_id, checkpoint.as_ref(), &mut state)?;
     settle_epochs(shared, &dir, checkpoint.as_ref(), &mut state)?;
+    if checkpoint.is_none() && shared.start.ours() {
+        // It tells of files that are not as it knew them; were it left, a kill would bring it back.
+        let mut changes = shared.store.changes();
+        changes.delete(Family::Index, &names::checkpoint_key(partition));
+        changes.commit()?;
+    }
     if checkpoint.is_none() || report.truncated_bytes > 0 {
         names::remove_kafka_leftovers(&dir, state.log_end)?;
     }
@@ -109,6 +111,13 @@ pub(crate) fn load_one(
     restore_producers(&log.reader(), checkpoint.as_ref(), &mut *loader)?;
     if changed || checkpoint.is_none() {
         log.reader().mark_dirty();
+    }
+    if !shared.start.ours()
+        && checkpoint::read_log_start(&shared.store, partition, topic_id)?
+            .is_some_and(|start| start != log.log_start())
+    {
+        // Kafka moved it, either way, since we wrote it.
+        checkpoint::write_log_start(&log.reader(), log.log_start())?;
     }
     report.logs = 1;
     loader.done(log);
@@ -138,17 +147,14 @@ fn believed(
 fn settle_start(
     shared: &Shared,
     partition: &TopicPartition,
+    topic_id: TopicId,
     checkpoint: Option<&Checkpoint>,
     state: &mut State,
 ) -> Result<(), Fault> {
-    let synced = match shared.store.get(Family::Index, &names::log_start_key(partition))? {
-        Some(bytes) if shared.start.ours() => bytes.try_into().ok().map(Offset::from_le_bytes),
-        _ => None,
-    };
-    let told = synced
-        .or(checkpoint.map(|checkpoint| checkpoint.log_start))
-        .or_else(|| shared.texts.log_starts.get(partition).copied())
-        .unwrap_or(0);
+    let synced = checkpoint::read_log_start(&shared.store, partition, topic_id)?;
+    let told =
+        if shared.start.ours() { synced.or(checkpoint.map(|checkpoint| checkpoint.log_start)) } else { None };
+    let told = told.or_else(|| shared.texts.log_starts.get(partition).copied()).unwrap_or(0);
     let first = state.segments[0].base;
     state.log_start = told.max(first);
     if state.log_start > state.log_end {

@@ -118,9 +118,16 @@ pub(crate) fn begin(
     };
     let mut changes = store.changes();
     changes.put(Family::Index, names::DIR_KEY, &Run { boot_id, marker: None }.to_bytes());
-    changes.commit()?;
+    if !start.ours() {
+        // They tell of files that others have changed since; were they left, a kill would bring them back.
+        changes.delete_range(Family::Index, names::CHECKPOINTS.0, names::CHECKPOINTS.1);
+    }
     if marker.is_some() {
+        // Synced, or a power cut could bring "ended cleanly" back for a dir that was written to.
+        changes.commit_synced()?;
         fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
+    } else {
+        changes.commit()?;
     }
     Ok((start, epoch))
 }

@@ -252,6 +252,33 @@ fn the_log_start_survives_what_segments_do_not_tell() {
 }
 
 #[test]
+fn a_log_start_that_kafka_moved_is_taken_over() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&(0..9).map(|i| simple(i, 10)).collect::<Vec<_>>()).expect("appends");
+    log.advance_log_start(3).expect("moves");
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    // Another broker's work: its own marker, its own log start.
+    fs::write(files.path().join(".kafka_cleanshutdown.x"), "{\"version\":0,\"brokerEpoch\":9}")
+        .expect("writes");
+    fs::rename(files.path().join(".kafka_cleanshutdown.x"), files.path().join(".kafka_cleanshutdown"))
+        .expect("renames");
+    for start in [6, 2] {
+        let text = format!("0\n1\ntopic 0 {start}\n");
+        fs::write(files.path().join("log-start-offset-checkpoint"), text).expect("writes");
+        let (dir, log, _) = files.reopen(options(), &LogConfig::default());
+        assert_eq!((log.log_start(), log.log_end()), (start, 9));
+        assert!(dir.was_clean());
+        drop((log, dir));
+        let (dir, log, _) = files.reopen(options(), &LogConfig::default());
+        assert_eq!((log.log_start(), log.log_end()), (start, 9));
+        drop((log, dir));
+        fs::write(files.path().join(".kafka_cleanshutdown"), "").expect("writes");
+    }
+}
+
+#[test]
 fn a_removed_log_is_gone_and_can_come_back_empty() {
     let files = TestDir::new();
     let (dir, mut log) = create(&files);
