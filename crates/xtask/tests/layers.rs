@@ -195,3 +195,68 @@ fn every_handler_is_in_the_table() {
     assert!(found, "no `impl Handler for` below crates/router/src/api, where this test looks for them");
     verdict("An API is served through its line in crates/router/src/table.rs:", &wrong);
 }
+
+/// The pages a newcomer reads first.
+const PAGES: &[&str] =
+    &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "compat-tests/README.md"];
+
+/// The page that names files and functions of the code.
+const MAP: &str = "ARCHITECTURE.md";
+
+/// Every `page` of [`PAGES`] and of the decisions, with its text.
+fn pages() -> Vec<(String, String)> {
+    let root = house::root();
+    let mut paths: Vec<String> = PAGES.iter().map(|page| (*page).to_owned()).collect();
+    for entry in std::fs::read_dir(root.join("docs/adr")).expect("docs/adr") {
+        paths.push(format!("docs/adr/{}", entry.expect("an entry").file_name().to_string_lossy()));
+    }
+    paths.sort();
+    let text =
+        |path: &String| std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    paths.iter().map(|path| (path.clone(), text(path))).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        let beside = Path::new(&page).parent().expect("a file is in a directory").to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            let file = link.split('#').next().unwrap_or_default();
+            let outside = link.contains("://") || file.is_empty();
+            if !outside && !house::root().join(&beside).join(file).exists() {
+                wrong.push(format!("{page} links to {link}, which is not there"));
+            }
+        }
+    }
+    verdict("Correct the link, or write the page:", &wrong);
+}
+
+/// Files with a directory in their name are below `crates/`; functions and types are anywhere in the code.
+#[test]
+fn the_map_names_what_is_there() {
+    let text = std::fs::read_to_string(house::root().join(MAP)).expect("the map");
+    let sources = sources();
+    let mut wrong = Vec::new();
+    for name in text.split('`').skip(1).step_by(2).filter(|name| !name.contains(['<', ' ', '('])) {
+        if let Some((directory, _)) = name.rsplit_once('/')
+            && name.ends_with(".rs")
+        {
+            let found = sources.iter().any(|s| s.path.ends_with(Path::new(name)));
+            if !found {
+                wrong.push(format!("no {name} in {directory}"));
+            }
+        } else if name.ends_with(".rs") {
+            if !sources.iter().any(|s| s.path.file_name().is_some_and(|file| file == name)) {
+                wrong.push(format!("no file is called {name}"));
+            }
+        } else if let Some((_, last)) = name.rsplit_once("::") {
+            let declared =
+                if last.starts_with(char::is_uppercase) { last.to_owned() } else { format!("fn {last}") };
+            if !sources.iter().any(|s| s.text.contains(&declared)) {
+                wrong.push(format!("nothing is called {name}"));
+            }
+        }
+    }
+    verdict(&format!("{MAP} names what was moved or renamed: correct it:"), &wrong);
+}
