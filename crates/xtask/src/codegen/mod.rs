@@ -1,9 +1,9 @@
 //! Writes the generated modules of the protocol crate from Kafka's message schemas.
 //!
 //! The schemas are Kafka's own JSON files. They are read from a directory outside of the repository; what is
-//! committed is the Rust written here. [`schema`] reads them, [`plan`] says which of them become what,
-//! [`structs`] writes the types, [`shapes`] the tables of the guard, [`tables`] the table of APIs and
-//! [`records`] the enums over persisted records.
+//! committed is the Rust written here. `schema` reads them, `plan` says which of them become what,
+//! `structs` writes the types, `shapes` the tables of the guard, `tables` the table of APIs and
+//! `records` the enums over persisted records.
 
 mod names;
 mod output;
