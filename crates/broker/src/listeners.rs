@@ -7,6 +7,10 @@ use ottla_config::{BrokerConfig, SecurityProtocol as Configured};
 use ottla_net::{Bound, ConnectionLimits, Limits, Listener, SecurityProtocol};
 use tracing::warn;
 
+/// Kafka's default of 50 makes bursts of connections wait for the kernel to ask again after a second; a longer queue
+/// costs nothing.
+const BACKLOG_MIN: u32 = 1024;
+
 /// Binds every listener of the broker. Those of the controller are bound when there are other nodes to hear.
 pub(crate) async fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
     let limits = limits(config);
@@ -59,7 +63,7 @@ pub(crate) fn limits(config: &BrokerConfig) -> Limits {
         receive_buffer: usize::try_from(sockets.receive_buffer_bytes)
             .ok()
             .filter(|_| !stock_buffer(sockets.receive_buffer_bytes)),
-        backlog: sockets.listen_backlog_size.unsigned_abs(),
+        backlog: backlog(sockets.listen_backlog_size),
         ..defaults
     }
 }
@@ -67,6 +71,13 @@ pub(crate) fn limits(config: &BrokerConfig) -> Limits {
 /// Kafka's default of 100 KiB is left to the kernel, which tunes the buffer to the connection: a fixed one is slower.
 fn stock_buffer(bytes: i32) -> bool {
     bytes == 102_400
+}
+
+/// Kafka's default of 50 gives way to what the kernel allows: it is full after a millisecond of a cluster's clients coming
+/// back at once, and a connection that finds it full is tried again only after a second.
+fn backlog(configured: i32) -> u32 {
+    // The kernel cuts it down to `net.core.somaxconn`.
+    if configured == 50 { u16::MAX.into() } else { configured.unsigned_abs() }
 }
 
 /// How many connections there may be.

@@ -21,7 +21,7 @@ pub(crate) fn open(config: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<Open
         Some(dir) => dir.clone(),
         None => {
             let dir = LogDir::open(metadata, options, clock.clone())?;
-                dir
+            dir
         }
     };
     Ok(OpenDirs { all, metadata })

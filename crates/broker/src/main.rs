@@ -66,10 +66,11 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
         runtime.build()?.block_on(async {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let stop = async move {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = int.recv() => {}
-                }
+                let name = tokio::select! {
+                    _ = term.recv() => "SIGTERM",
+                    _ = int.recv() => "SIGINT",
+                };
+                info!(target: "org.apache.kafka.common.utils.LoggingSignalHandler", "Terminating process due to signal {name}");
             };
             Server::start(&loaded, clock).await?.serve(stop).await
         })
@@ -77,8 +78,23 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            error!("Exiting Kafka due to fatal exception: {problem:#}");
+            error!("Exiting Kafka due to fatal exception: {}", told(&problem));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, those left out that the text before them has said already.
+fn told(problem: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in problem.chain() {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    text
 }
