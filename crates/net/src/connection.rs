@@ -33,6 +33,7 @@ impl From<IntakeError> for End {
     fn from(error: IntakeError) -> Self {
         match error {
             IntakeError::Closed => Self::Peer,
+            IntakeError::Scarce => Self::Stalled,
             error => Self::Failed(error),
         }
     }

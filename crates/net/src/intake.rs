@@ -4,7 +4,7 @@
 //! are copied out of it; a frame that is longer than what was read gets a buffer of its own, whose size follows the
 //! bytes that really came, so that announcing 100 MB costs the announcer 100 MB too.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,6 +14,9 @@ use crate::{
     transport::Transport,
 };
 
+/// Who holds the beginning of a frame waits no longer than this for the memory of the rest: when all who hold some wait
+/// for more, nobody would ever get any.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// One read takes at most this much.
 const READ: usize = 128 << 10;
 /// A frame that is not longer than this gets its whole buffer as soon as it spills over the read buffer.
@@ -39,6 +42,12 @@ impl Memory {
     async fn reserve(&self, bytes: usize) -> OwnedSemaphorePermit {
         let bytes = u32::try_from(bytes.min(self.total)).expect("the total fits");
         self.budget.clone().acquire_many_owned(bytes).await.expect("the semaphore is never closed")
+    }
+
+    /// As [`reserve`](Self::reserve), for those who hold memory already.
+    async fn reserve_more(&self, bytes: usize) -> Result<OwnedSemaphorePermit, IntakeError> {
+        let reserved = tokio::time::timeout(PATIENCE, self.reserve(bytes)).await;
+        reserved.map_err(|_| IntakeError::Scarce)
     }
 
     fn try_reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
@@ -69,8 +78,10 @@ struct Partial {
 /// What has arrived of one connection and is not yet a whole frame.
 #[derive(Default)]
 pub(crate) struct Intake {
-    /// Less than a length prefix, or a short frame's beginning.
+    /// Less than a length prefix, or a frame's beginning that is short or waits for a buffer.
     head: Vec<u8>,
+    /// The share of the budget of a beginning that is worth counting.
+    head_permit: Option<OwnedSemaphorePermit>,
     partial: Option<Box<Partial>>,
 }
 
@@ -81,6 +92,8 @@ pub(crate) enum IntakeError {
     Closed,
     #[error("invalid receive (size = {0} larger than or out of the limit of {1})")]
     Size(i64, usize),
+    #[error("no memory for the rest of a request (queued.max.request.bytes)")]
+    Scarce,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -100,7 +113,7 @@ impl Intake {
         out: &mut Vec<Arrived>,
     ) -> Result<(), IntakeError> {
         if let Some(partial) = &mut self.partial {
-            partial.make_room(memory).await;
+            partial.make_room(memory).await?;
             let end = partial.buf.capacity().min(partial.len);
             let n = read_some(transport, &mut partial.buf.as_mut()[partial.filled..end])?;
             partial.filled += n;
@@ -111,17 +124,16 @@ impl Intake {
             return Ok(());
         }
         if self.head.len() >= POOLED_MIN + 4 {
-            let head = std::mem::take(&mut self.head);
-            let len = frame_len(&head, max)?.expect("the prefix is in it");
-            self.partial = Some(Box::new(Partial::begin(
-                &head[4..],
-                len,
-                memory.reserve(first_size(&head[4..], len)).await,
-                memory,
-            )));
+            let len = frame_len(&self.head, max)?.expect("the prefix is in it");
+            let data = &self.head[4..];
+            let held = self.head_permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let mut permit = memory.reserve_more(first_size(data, len).saturating_sub(held)).await?;
+            permit.merge(self.head_permit.take().expect("a long beginning is counted"));
+            self.partial = Some(Box::new(Partial::begin(data, len, permit, memory)));
+            self.head = Vec::new();
             return Ok(());
         }
-        // Held only while this call runs: what waits for memory here holds none, but for its own partial frame.
+        // Held only while this call runs: what waits for memory here holds none to speak of.
         let mut permit = memory.reserve(READ).await;
         let mut buf = memory.pool.take(READ);
         let kept = self.head.len();
@@ -135,29 +147,36 @@ impl Intake {
             out.push(Arrived { frame: copy_out(frame, &memory.pool), permit });
             data = &data[4 + len..];
         }
-        drop(permit);
-        self.keep(data, memory, max, out.is_empty()).await
+        self.keep(data, memory, max, permit)
     }
 
-    /// Keeps the beginning of a frame until the rest of it arrives.
-    async fn keep(
+    /// Keeps the beginning of a frame until the rest of it arrives. `permit` is of the whole read.
+    fn keep(
         &mut self,
         data: &[u8],
         memory: &Memory,
         max: usize,
-        may_wait: bool,
+        mut permit: OwnedSemaphorePermit,
     ) -> Result<(), IntakeError> {
-        if data.len() >= POOLED_MIN + 4
-            && let Some(len) = frame_len(data, max)?
-        {
-            let size = first_size(&data[4..], len);
-            let permit = if may_wait { Some(memory.reserve(size).await) } else { memory.try_reserve(size) };
-            if let Some(permit) = permit {
-                self.partial = Some(Box::new(Partial::begin(&data[4..], len, permit, memory)));
-                return Ok(());
-            }
+        self.head_permit = None;
+        if data.len() < POOLED_MIN + 4 {
+            self.head = data.to_vec();
+            return Ok(());
         }
-        self.head = data.to_vec();
+        let len = frame_len(data, max)?.expect("the prefix is in it");
+        let size = first_size(&data[4..], len);
+        let spare = permit.num_permits();
+        if size <= spare {
+            permit = permit.split(size).expect("it has as many");
+        } else if let Some(more) = memory.try_reserve(size - spare) {
+            permit.merge(more);
+        } else {
+            // The read buffer is not kept while the next call waits for more.
+            self.head_permit = permit.split(data.len());
+            self.head = data.to_vec();
+            return Ok(());
+        }
+        self.partial = Some(Box::new(Partial::begin(&data[4..], len, permit, memory)));
         Ok(())
     }
 }
@@ -182,15 +201,16 @@ impl Partial {
         Self { buf, filled: data.len(), len, permit }
     }
 
-    async fn make_room(&mut self, memory: &Memory) {
+    async fn make_room(&mut self, memory: &Memory) -> Result<(), IntakeError> {
         if self.filled < self.buf.capacity() {
-            return;
+            return Ok(());
         }
         let size = self.len.min(self.filled * GROWTH);
-        self.permit.merge(memory.reserve(size - self.filled).await);
+        self.permit.merge(memory.reserve_more(size - self.filled).await?);
         let mut larger = memory.pool.take(size);
         larger.as_mut()[..self.filled].copy_from_slice(&self.buf.as_ref()[..self.filled]);
         self.buf = larger;
+        Ok(())
     }
 }
 
