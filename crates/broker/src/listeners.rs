@@ -7,10 +7,6 @@ use ottla_config::{BrokerConfig, SecurityProtocol as Configured};
 use ottla_net::{Bound, ConnectionLimits, Limits, Listener, SecurityProtocol};
 use tracing::warn;
 
-/// Kafka's default of 50 makes bursts of connections wait for the kernel to ask again after a second; a longer queue
-/// costs nothing.
-const BACKLOG_MIN: u32 = 1024;
-
 /// Binds every listener of the broker. Those of the controller are bound when there are other nodes to hear.
 pub(crate) async fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
     let limits = limits(config);

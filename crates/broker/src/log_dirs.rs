@@ -19,10 +19,7 @@ pub(crate) fn open(config: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<Open
     let metadata = Path::new(&config.dirs.metadata_log_dir);
     let metadata = match all.iter().find(|dir| dir.path() == metadata) {
         Some(dir) => dir.clone(),
-        None => {
-            let dir = LogDir::open(metadata, options, clock.clone())?;
-            dir
-        }
+        None => LogDir::open(metadata, options, clock.clone())?,
     };
     Ok(OpenDirs { all, metadata })
 }

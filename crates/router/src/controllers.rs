@@ -31,15 +31,21 @@ impl Controllers {
         Self { quorum, offsets_topic }
     }
 
-    /// Carries a command out, and returns its answer when what it changed is durable and in effect here.
+    /// Hands a command over now, in the order of the calls. The future is its answer, given when what it changed is
+    /// durable and in effect here; the command is carried out whether or not it is polled.
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when no active controller is known or it lost its office meanwhile.
-    pub async fn ask(&self, command: Command) -> Result<Answer, ErrorCode> {
-        self.quorum.submit(command).await.map_err(|error| match error {
-            SubmitError::NotLeader { .. } | SubmitError::Lost | SubmitError::Stopped => ErrorCode::NOT_CONTROLLER,
-            SubmitError::Busy => ErrorCode::REQUEST_TIMED_OUT,
-        })
+    pub fn ask(&self, command: Command) -> impl Future<Output = Result<Answer, ErrorCode>> + Send + use<> {
+        let answer = self.quorum.submit(command);
+        async move {
+            answer.await.map_err(|error| match error {
+                SubmitError::NotLeader { .. } | SubmitError::Lost | SubmitError::Stopped => {
+                    ErrorCode::NOT_CONTROLLER
+                }
+                SubmitError::Busy => ErrorCode::REQUEST_TIMED_OUT,
+            })
+        }
     }
 
     /// Creates topics that a client used before anyone created them, with the cluster's defaults; an internal topic
@@ -52,7 +58,9 @@ impl Controllers {
             Ok(Ok(Answer::CreateTopics(response))) => refused(&response),
             Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),
             // Retriable: the client asks again.
-            Ok(Err(_)) | Err(_) => names.into_iter().map(|name| (name, ErrorCode::LEADER_NOT_AVAILABLE)).collect(),
+            Ok(Err(_)) | Err(_) => {
+                names.into_iter().map(|name| (name, ErrorCode::LEADER_NOT_AVAILABLE)).collect()
+            }
         }
     }
 
@@ -85,7 +93,10 @@ fn refused(response: &CreateTopicsResponse) -> HashMap<Arc<str>, ErrorCode> {
             continue;
         }
         let name: Arc<str> = topic.name.as_str().into();
-        warn!("Auto topic creation of {name} failed: {code}{}", topic.error_message.as_ref().map_or(String::new(), |m| format!(": {}", m.as_str())));
+        warn!(
+            "Auto topic creation of {name} failed: {code}{}",
+            topic.error_message.as_ref().map_or(String::new(), |m| format!(": {}", m.as_str()))
+        );
         refused.insert(name, told_to_client(code));
     }
     refused

@@ -86,9 +86,9 @@ impl<H: Handler> Erased for Erase<H> {
         drop(body);
         Ok(match self.0.handle(ctx, request) {
             Reply::Now(answer) => Reply::Now(answer.into_frame(key, version, correlation_id)),
-            Reply::Later(answer) => {
-                Reply::Later(answer.map(move |answer| answer.into_frame(key, version, correlation_id)).boxed())
-            }
+            Reply::Later(answer) => Reply::Later(
+                answer.map(move |answer| answer.into_frame(key, version, correlation_id)).boxed(),
+            ),
             Reply::None => Reply::None,
             Reply::Close => Reply::Close,
         })

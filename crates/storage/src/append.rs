@@ -1,6 +1,6 @@
 //! Appends: where a batch goes, how it gets there, and how readers come to see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use ottla_records::Stamped;
 use ottla_types::Offset;
@@ -180,6 +180,9 @@ impl Log {
                 self.reader.state.write().broken = true;
             }
             return Err(Fault::io("append to", self.reader.segment_path(handle.base))(source));
+        }
+        if shared.dont_cache.load(Ordering::Relaxed) {
+            self.cached.appended(&file, position + bytes as u64);
         }
         self.publish(batches, bytes, pin);
         Ok((position, bytes))

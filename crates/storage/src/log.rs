@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use crate::{
     checkpoint, config::LogConfig, dir::Shared, epochs, fault::Fault, reader::LogReader, state::State,
+    write::Cached,
 };
 
 /// A log, open for writing. There is one per partition; dropping it leaves the log as a kill of the process would,
@@ -16,6 +17,7 @@ use crate::{
 pub struct Log {
     pub(crate) reader: Arc<LogReader>,
     pub(crate) config: Arc<LogConfig>,
+    pub(crate) cached: Cached,
 }
 
 impl Log {
@@ -28,7 +30,7 @@ impl Log {
     ) -> Self {
         let reader = Arc::new(LogReader::new(shared, partition, topic_id, RwLock::new(state)));
         shared.register(&reader);
-        Self { reader, config }
+        Self { reader, config, cached: Cached::default() }
     }
 
     /// The partition.

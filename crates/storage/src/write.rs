@@ -1,13 +1,24 @@
-//! One vectored write per append.
+//! One vectored write per append, and pages that do not stay where nobody needs them.
+//!
+//! On many virtual machines a page that the kernel hands out for the first time costs more than everything else that is
+//! done to it, so a log that fills the page cache pays for every byte twice. [`WriteMode::DontCache`] lets the pages of
+//! written batches be used again: large writes carry `RWF_DONTCACHE`; small ones, which would be read back for the next
+//! append to the same page, stay cached until a window of them is whole.
+//!
+//! [`WriteMode::DontCache`]: crate::WriteMode::DontCache
 
 use std::{
     fs::File,
     io::{self, IoSlice},
+    num::NonZeroU64,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use ottla_records::Stamped;
-use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+use rustix::{
+    fs::{Advice, fadvise},
+    io::{Errno, ReadWriteFlags, pwritev2},
+};
 use smallvec::SmallVec;
 
 /// `RWF_DONTCACHE`, Linux 6.14.
@@ -17,9 +28,13 @@ const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 const DONTCACHE_FROM: usize = 64 << 10;
 /// Slices the kernel takes in one call.
 const IOV_MAX: usize = 1024;
+/// The kernel's unit.
+const PAGE: u64 = 4096;
+/// Bytes of small appends that may stay in the page cache before they are let go, per log.
+const WINDOW: u64 = 1 << 20;
 
-/// Writes the batches one after the other from `position` on. `dont_cache` asks for `RWF_DONTCACHE` for large ones, and is taken back
-/// for good when the kernel or the file system does not have it.
+/// Writes the batches one after the other from `position` on. `dont_cache` asks for `RWF_DONTCACHE` for large ones, and
+/// is taken back for good when the kernel or the file system does not have it.
 pub(crate) fn write_batches(
     file: &File,
     mut position: u64,
@@ -33,19 +48,25 @@ pub(crate) fn write_batches(
         slices.push(IoSlice::new(&batch.head));
         slices.push(IoSlice::new(&batch.rest));
     }
+    // The last page is written to again by the next append: it stays.
+    let let_go = if bytes >= DONTCACHE_FROM { (position + bytes as u64) / PAGE * PAGE } else { 0 };
     let mut left = slices.as_mut_slice();
     IoSlice::advance_slices(&mut left, 0);
     while !left.is_empty() {
-        let mut flags = ReadWriteFlags::empty();
-        flags.set(DONTCACHE, bytes >= DONTCACHE_FROM && dont_cache.load(Ordering::Relaxed));
-        match pwritev2(file, &left[..left.len().min(IOV_MAX)], position, flags) {
+        let uncached = position < let_go && dont_cache.load(Ordering::Relaxed);
+        let written = if uncached {
+            pwritev2(file, &up_to(left, let_go - position), position, DONTCACHE)
+        } else {
+            pwritev2(file, &left[..left.len().min(IOV_MAX)], position, ReadWriteFlags::empty())
+        };
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 position += written as u64;
                 IoSlice::advance_slices(&mut left, written);
             }
             Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP | Errno::INVAL) if !flags.is_empty() => {
+            Err(Errno::OPNOTSUPP | Errno::INVAL) if uncached => {
                 tracing::info!(
                     "RWF_DONTCACHE is not supported here: the log is written through the page cache"
                 );
@@ -55,4 +76,95 @@ pub(crate) fn write_batches(
         }
     }
     Ok(())
+}
+
+/// The first `bytes` of the slices.
+fn up_to<'a>(slices: &'a [IoSlice<'_>], bytes: u64) -> SmallVec<[IoSlice<'a>; 16]> {
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut cut = SmallVec::new();
+    for slice in slices.iter().take(IOV_MAX) {
+        if left == 0 {
+            break;
+        }
+        let take = left.min(slice.len());
+        cut.push(IoSlice::new(&slice[..take]));
+        left -= take;
+    }
+    cut
+}
+
+/// What small appends have put into the page cache of the active segment.
+#[derive(Debug, Default)]
+pub(crate) struct Cached {
+    /// The range asked for last: written back by now, so it goes with the next.
+    previous: u64,
+    from: u64,
+}
+
+impl Cached {
+    /// Takes note of an append that ends at `end`. Once a window is whole, the kernel is asked to write it back, and to
+    /// let go of the one before.
+    pub(crate) fn appended(&mut self, file: &File, end: u64) {
+        if end < self.from {
+            *self = Self { previous: end, from: end };
+        }
+        if end - self.from < WINDOW {
+            return;
+        }
+        let until = end / PAGE * PAGE;
+        if let Some(len) = NonZeroU64::new(until.saturating_sub(self.previous)) {
+            // Advice: what the kernel does not do costs memory, nothing else.
+            let _ = fadvise(file, self.previous, Some(len), Advice::DontNeed);
+        }
+        *self = Self { previous: self.from, from: until };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use bytes::Bytes;
+    use ottla_records::{Batch, BatchBuilder};
+
+    use super::*;
+
+    fn batch(bytes: usize) -> Stamped {
+        let mut builder = BatchBuilder::new(0);
+        builder.append(0, None, Some(&vec![7; bytes]), &[]);
+        let built: Bytes = builder.build();
+        Batch::parse(&built, 0).expect("it was just built").stamp(0, 0)
+    }
+
+    #[test]
+    fn every_way_writes_the_same_bytes() {
+        for (position, sizes) in
+            [(0, vec![10]), (5, vec![100_000]), (4096, vec![70_000, 1, 200_000]), (4095, vec![65_536; 3])]
+        {
+            let batches: Vec<Stamped> = sizes.iter().map(|size| batch(*size)).collect();
+            let expected: Vec<u8> =
+                batches.iter().flat_map(|b| b.head.iter().chain(b.rest.iter())).copied().collect();
+            for dont_cache in [false, true] {
+                let file = tempfile::tempfile().expect("a file");
+                write_batches(&file, position, &batches, &AtomicBool::new(dont_cache)).expect("written");
+                let mut found = vec![0; expected.len()];
+                file.read_exact_at(&mut found, position).expect("it is all there");
+                assert!(found == expected, "{sizes:?} at {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_follow_the_file_also_back() {
+        let file = tempfile::tempfile().expect("a file");
+        let mut cached = Cached::default();
+        cached.appended(&file, WINDOW - 1);
+        assert_eq!((cached.previous, cached.from), (0, 0));
+        cached.appended(&file, WINDOW + 5000);
+        assert_eq!((cached.previous, cached.from), (0, WINDOW + PAGE));
+        cached.appended(&file, 3 * WINDOW);
+        assert_eq!((cached.previous, cached.from), (WINDOW + PAGE, 3 * WINDOW));
+        cached.appended(&file, 10);
+        assert_eq!((cached.previous, cached.from), (10, 10));
+    }
 }

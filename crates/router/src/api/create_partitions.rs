@@ -31,14 +31,17 @@ impl Handler for CreatePartitions {
     type Response = CreatePartitionsResponse;
     const VERSIONS: RangeInclusive<i16> = 0..=3;
 
-    fn handle(&self, _: &RequestContext, request: CreatePartitionsRequest) -> Reply<CreatePartitionsResponse> {
+    fn handle(
+        &self,
+        _: &RequestContext,
+        request: CreatePartitionsRequest,
+    ) -> Reply<CreatePartitionsResponse> {
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let Some(deadline) = deadline(request.timeout_ms) else {
             return Reply::Now(all_failed(names, ErrorCode::REQUEST_TIMED_OUT));
         };
-        let controllers = self.controllers.clone();
+        let asked = self.controllers.ask(Command::CreatePartitions(request));
         Reply::later(async move {
-            let asked = controllers.ask(Command::CreatePartitions(request));
             match tokio::time::timeout(deadline, asked).await {
                 Ok(Ok(Answer::CreatePartitions(response))) => response,
                 Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),
@@ -51,7 +54,10 @@ impl Handler for CreatePartitions {
 
 fn all_failed(names: Vec<TopicName>, code: ErrorCode) -> CreatePartitionsResponse {
     let failed = |name| {
-        CreatePartitionsTopicResult::default().with_name(name).with_error_code(code.0).with_error_message(None)
+        CreatePartitionsTopicResult::default()
+            .with_name(name)
+            .with_error_code(code.0)
+            .with_error_message(None)
     };
     CreatePartitionsResponse::default().with_results(names.into_iter().map(failed).collect())
 }

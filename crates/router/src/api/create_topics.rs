@@ -36,9 +36,8 @@ impl Handler for CreateTopics {
             // Kafka's controller takes nothing up whose time has passed.
             return Reply::Now(all_failed(names, ErrorCode::REQUEST_TIMED_OUT));
         };
-        let controllers = self.controllers.clone();
+        let asked = self.controllers.ask(Command::CreateTopics(request));
         Reply::later(async move {
-            let asked = controllers.ask(Command::CreateTopics(request));
             match tokio::time::timeout(deadline, asked).await {
                 Ok(Ok(Answer::CreateTopics(response))) => response,
                 Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),

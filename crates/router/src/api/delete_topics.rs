@@ -53,9 +53,8 @@ impl Handler for DeleteTopics {
         let Some(deadline) = deadline(request.timeout_ms) else {
             return Reply::Now(all_failed(topics, ErrorCode::REQUEST_TIMED_OUT));
         };
-        let controllers = self.controllers.clone();
+        let asked = self.controllers.ask(Command::DeleteTopics(request));
         Reply::later(async move {
-            let asked = controllers.ask(Command::DeleteTopics(request));
             match tokio::time::timeout(deadline, asked).await {
                 Ok(Ok(Answer::DeleteTopics(response))) => response,
                 Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),

@@ -8,7 +8,8 @@ use ottla_metadata::ImageCell;
 use ottla_protocol::{
     StrBytes,
     messages::{
-        BrokerId, DescribeClusterRequest, DescribeClusterResponse, describe_cluster_response::DescribeClusterBroker,
+        BrokerId, DescribeClusterRequest, DescribeClusterResponse,
+        describe_cluster_response::DescribeClusterBroker,
     },
 };
 use ottla_types::ErrorCode;
@@ -35,7 +36,11 @@ impl Handler for DescribeCluster {
     type Response = DescribeClusterResponse;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
 
-    fn handle(&self, ctx: &RequestContext, request: DescribeClusterRequest) -> Reply<DescribeClusterResponse> {
+    fn handle(
+        &self,
+        ctx: &RequestContext,
+        request: DescribeClusterRequest,
+    ) -> Reply<DescribeClusterResponse> {
         let refusal = match request.endpoint_type {
             BROKERS => None,
             CONTROLLERS => Some((
@@ -72,7 +77,11 @@ impl Handler for DescribeCluster {
                 .with_controller_id(BrokerId(any_broker(&image, ctx)))
                 .with_brokers(brokers.collect())
                 .with_endpoint_type(BROKERS)
-                .with_cluster_authorized_operations(if asked { operations::CLUSTER } else { operations::OMITTED }),
+                .with_cluster_authorized_operations(if asked {
+                    operations::CLUSTER
+                } else {
+                    operations::OMITTED
+                }),
         )
     }
 }

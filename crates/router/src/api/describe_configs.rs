@@ -8,8 +8,8 @@
 use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
 use ottla_config::{
-    ConfigEntry, ConfigSynonym, Layers, Settings, describe_broker, describe_broker_default, describe_client_metrics,
-    describe_group, describe_topic,
+    ConfigEntry, ConfigSynonym, Layers, Settings, describe_broker, describe_broker_default,
+    describe_client_metrics, describe_group, describe_topic,
 };
 use ottla_controller::check_topic_name;
 use ottla_metadata::{ConfigResource, Image, ImageCell, ResourceType};
@@ -18,7 +18,9 @@ use ottla_protocol::{
     messages::{
         DescribeConfigsRequest, DescribeConfigsResponse,
         describe_configs_request::DescribeConfigsResource,
-        describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym},
+        describe_configs_response::{
+            DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+        },
     },
 };
 use ottla_types::{ApiError, ErrorCode, NodeId};
@@ -61,14 +63,18 @@ impl DescribeConfigs {
                 Ok(id) if id == self.node_id => Ok(describe_broker(layers)),
                 Ok(_) => {
                     let own = self.node_id;
-                    invalid(format!("Unexpected broker id, expected {own} or empty string, but received {name}"))
+                    invalid(format!(
+                        "Unexpected broker id, expected {own} or empty string, but received {name}"
+                    ))
                 }
                 Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
             },
             ResourceType::BROKER_LOGGER => match name.parse::<NodeId>() {
                 _ if name.is_empty() => invalid("Broker id must not be empty".into()),
                 Ok(id) if id == self.node_id => Ok(Vec::new()),
-                Ok(_) => invalid(format!("Unexpected broker id, expected {} but received {name}", self.node_id)),
+                Ok(_) => {
+                    invalid(format!("Unexpected broker id, expected {} but received {name}", self.node_id))
+                }
                 Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
             },
             ResourceType::CLIENT_METRICS if name.is_empty() => {
@@ -91,7 +97,8 @@ impl Handler for DescribeConfigs {
         let image = self.image.get();
         let configs = &image.configs;
         let cluster = configs.broker_default().as_ref().clone();
-        let layers = Layers::new(self.started_with.clone(), cluster, configs.broker(self.node_id).as_ref().clone());
+        let layers =
+            Layers::new(self.started_with.clone(), cluster, configs.broker(self.node_id).as_ref().clone());
         let results = request.resources.iter().map(|resource| {
             let result = DescribeConfigsResult::default()
                 .with_resource_type(resource.resource_type)
@@ -149,7 +156,8 @@ mod tests {
     #[test]
     fn every_version_can_say_every_answer() {
         let layers = Layers::fixed_only(Settings::default());
-        let request = DescribeConfigsRequest::default().with_include_synonyms(true).with_include_documentation(true);
+        let request =
+            DescribeConfigsRequest::default().with_include_synonyms(true).with_include_documentation(true);
         let resource = DescribeConfigsResource::default().with_configuration_keys(None);
         let configs = shown(describe_topic(&Default::default(), &layers), &resource, &request);
         assert_eq!(configs.len(), 37);

@@ -111,7 +111,9 @@ fn describe(
         .with_topic_id(topic.id.0)
         .with_is_internal(metadata::is_internal(&topic.name))
         .with_topic_authorized_operations(operations::TOPIC)
-        .with_partitions(shown.map(|(index, partition)| describe_partition(image, ctx, index, partition)).collect())
+        .with_partitions(
+            shown.map(|(index, partition)| describe_partition(image, ctx, index, partition)).collect(),
+        )
 }
 
 fn describe_partition(

@@ -49,7 +49,9 @@ impl IncrementalAlterConfigs {
             (ResourceType::BROKER_LOGGER, Ok(_)) => {
                 invalid(format!("Unexpected node id. Expected {}, but received {name}", self.node_id))
             }
-            (ResourceType::BROKER_LOGGER, Err(_)) => invalid(format!("Node id must be an integer, but it is: {name}")),
+            (ResourceType::BROKER_LOGGER, Err(_)) => {
+                invalid(format!("Node id must be an integer, but it is: {name}"))
+            }
             _ => Ok(()),
         }
     }
@@ -81,12 +83,12 @@ impl Handler for IncrementalAlterConfigs {
         if asked.is_empty() {
             return Reply::Now(IncrementalAlterConfigsResponse::default().with_responses(refused));
         }
-        let controllers = self.controllers.clone();
+        let request = IncrementalAlterConfigsRequest::default()
+            .with_resources(asked.clone())
+            .with_validate_only(validate_only);
+        let answered = self.controllers.ask(Command::IncrementalAlterConfigs(request));
         Reply::later(async move {
-            let request = IncrementalAlterConfigsRequest::default()
-                .with_resources(asked.clone())
-                .with_validate_only(validate_only);
-            let mut response = match controllers.ask(Command::IncrementalAlterConfigs(request)).await {
+            let mut response = match answered.await {
                 Ok(Answer::IncrementalAlterConfigs(response)) => response,
                 Ok(_) => unreachable!("an answer is of its command's kind"),
                 Err(code) => {

@@ -52,7 +52,9 @@ impl Ids {
                 .with_broker_epoch(epoch);
             let block = match self.controllers.ask(Command::AllocateProducerIds(request)).await {
                 Ok(Answer::AllocateProducerIds(block)) if block.error_code == 0 => block,
-                Ok(Answer::AllocateProducerIds(_)) | Err(_) => return Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+                Ok(Answer::AllocateProducerIds(_)) | Err(_) => {
+                    return Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+                }
                 Ok(_) => unreachable!("an answer is of its command's kind"),
             };
             let start = block.producer_id_start.0;
@@ -67,7 +69,13 @@ pub(crate) struct InitProducerId {
 
 impl InitProducerId {
     pub(crate) fn new(controllers: Arc<Controllers>, image: Arc<ImageCell>, node_id: NodeId) -> Self {
-        let ids = Ids { controllers, image, node_id, left: Mutex::default(), asking: tokio::sync::Mutex::default() };
+        let ids = Ids {
+            controllers,
+            image,
+            node_id,
+            left: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        };
         Self { ids: Arc::new(ids) }
     }
 }

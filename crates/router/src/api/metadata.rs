@@ -56,7 +56,8 @@ impl Handler for Metadata {
     fn handle(&self, ctx: &RequestContext, request: MetadataRequest) -> Reply<MetadataResponse> {
         let request = Asked::from(request, ctx.api_version);
         let image = self.image.get();
-        let missing = if self.auto_create && request.may_create { request.missing(&image) } else { Vec::new() };
+        let missing =
+            if self.auto_create && request.may_create { request.missing(&image) } else { Vec::new() };
         if missing.is_empty() {
             return Reply::Now(request.answer(&image, ctx, &self.cluster_id, &HashMap::new()));
         }
@@ -141,7 +142,8 @@ impl Asked {
         asked: &MetadataRequestTopic,
         refused: &HashMap<Arc<str>, ErrorCode>,
     ) -> MetadataResponseTopic {
-        let unknown = MetadataResponseTopic::default().with_name(asked.name.clone()).with_topic_id(asked.topic_id);
+        let unknown =
+            MetadataResponseTopic::default().with_name(asked.name.clone()).with_topic_id(asked.topic_id);
         if !asked.topic_id.is_nil() {
             return match image.topic_by_id(TopicId(asked.topic_id)) {
                 Some(topic) => self.describe(image, ctx, topic),
@@ -160,7 +162,8 @@ impl Asked {
     }
 
     fn describe(&self, image: &Image, ctx: &RequestContext, topic: &Topic) -> MetadataResponseTopic {
-        let partitions = topic.iter().map(|(index, partition)| describe_partition(image, ctx, index, partition));
+        let partitions =
+            topic.iter().map(|(index, partition)| describe_partition(image, ctx, index, partition));
         let operations = if self.topic_operations { operations::TOPIC } else { operations::OMITTED };
         MetadataResponseTopic::default()
             .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
@@ -225,7 +228,8 @@ pub(crate) fn is_internal(name: &str) -> bool {
 /// Whether a topic may be called this.
 pub(crate) fn check_name(name: &str) -> Result<(), ErrorCode> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    let ok = !name.is_empty() && name.len() <= NAME_MAX && name != "." && name != ".." && name.bytes().all(legal);
+    let ok =
+        !name.is_empty() && name.len() <= NAME_MAX && name != "." && name != ".." && name.bytes().all(legal);
     if ok { Ok(()) } else { Err(ErrorCode::INVALID_TOPIC_EXCEPTION) }
 }
 
