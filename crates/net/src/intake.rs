@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Who holds the beginning of a frame waits no longer than this for the memory of the rest: when all who hold some wait
-/// for more, nobody would ever get any.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// for more, nobody would ever get any. Longer than those are kept who do not go on sending: they go first.
+const PATIENCE: Duration = Duration::from_secs(12);
 /// One read takes at most this much.
 const READ: usize = 128 << 10;
 /// A frame that is not longer than this gets its whole buffer as soon as it spills over the read buffer.
