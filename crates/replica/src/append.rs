@@ -14,13 +14,16 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::{
-    AckFsync, Replica, ReplicaManager, Ticket, TopicSettings,
+    AckFsync, Replica, ReplicaManager, Ticket, TopicSettings, aside,
     replica::{Dir, Owned},
     ticket::Pending,
 };
 
 /// Most bytes that one batch may decompress to while it is checked.
 const MAX_UNCOMPRESSED: u64 = 1 << 30;
+
+/// Batches seldom decompress to more than so many times their length.
+const USUAL_RATIO: u64 = 16;
 
 /// How a batch is to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +131,7 @@ impl ReplicaManager {
     ) -> Result<Appended, ProduceRefusal> {
         let settings = replica.settings.load();
         let wall = self.clock.wall();
-        let validated = check_produce(records, &rules(replica, &settings, options, wall))
+        let validated = check(records, rules(replica, &settings, options, wall))
             .map_err(|refusal| ProduceRefusal::of_batch(refusal, replica.view().log_start))?;
         let end = if validated.header().is_control() { transaction_end(&validated.batch) } else { None };
         let mut facts = BatchFacts::from(validated.header());
@@ -206,6 +209,22 @@ impl ReplicaManager {
         } else if settings.flush_ms != i64::MAX {
             self.upkeep.plan_flush(replica, now.plus(settings.flush_ms));
         }
+    }
+}
+
+/// Checks a batch here when that takes no longer than its length lets one expect, and [`aside`] otherwise.
+fn check(records: &Bytes, rules: ProduceRules<'_>) -> Result<Validated, Refusal> {
+    let expected = (records.len() as u64).saturating_mul(USUAL_RATIO).saturating_add(4096);
+    if expected >= rules.max_uncompressed_bytes {
+        return aside(|| check_produce(records, &rules));
+    }
+    let quick = ProduceRules { max_uncompressed_bytes: expected, ..rules };
+    match check_produce(records, &quick) {
+        Err(refusal) if refusal.code == ErrorCode::MESSAGE_TOO_LARGE => {
+            let rules = ProduceRules { max_uncompressed_bytes: rules.max_uncompressed_bytes, ..quick };
+            aside(|| check_produce(records, &rules))
+        }
+        checked => checked,
     }
 }
 

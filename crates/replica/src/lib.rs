@@ -9,6 +9,7 @@
 //! Not here: which client may do what, sessions, encoding (the router), the rules themselves (`ottla-partition`).
 
 mod append;
+mod aside;
 mod image;
 mod load;
 mod manager;
@@ -23,6 +24,7 @@ mod ticket;
 mod upkeep;
 
 pub use append::{AppendOptions, Appended, FrameRef, ProduceRefusal};
+pub use aside::aside;
 pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};
 pub use offsets::{FoundOffset, Isolation, OffsetQuery};

@@ -29,7 +29,7 @@ use ottla_protocol::{
     },
 };
 use ottla_replica::{
-    AppendOptions, Appended, FrameRef, HostedTopic, Origin, ProduceRefusal, ReplicaManager, Ticket,
+    AppendOptions, Appended, FrameRef, HostedTopic, Origin, ProduceRefusal, ReplicaManager, Ticket, aside,
 };
 use ottla_types::{ErrorCode, TopicId};
 
@@ -39,6 +39,8 @@ use crate::{Handler, Reply, RequestContext, api::leaders::leader_hint};
 const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 /// How that client calls itself.
 const ADMIN_CLIENT: &str = "__admin_client";
+/// Bytes of records from which on a request may take longer than others should wait for this thread.
+const LONG_REQUEST: usize = 4 << 20;
 /// The attribute bit of transactional batches, and where a batch has its attributes.
 const TRANSACTIONAL: u8 = 0x10;
 const ATTRIBUTES_LOW_BYTE: usize = 22;
@@ -84,21 +86,20 @@ impl Handler for Produce {
             let response = refuse_all(request, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
             return if acks == 0 { Reply::Close } else { Reply::Now(response) };
         }
+        let bytes = frame_bytes(&request);
         let mut turn = Turn {
             handler: self,
             ctx,
             acks,
             transactional_id: request.transactional_id.is_some(),
-            frame: self.replicas.frame(frame_bytes(&request)),
+            frame: self.replicas.frame(bytes),
             response: ProduceResponse::default(),
             failed: false,
             tickets: Vec::new(),
             places: Vec::new(),
         };
         turn.response.responses.reserve_exact(request.topic_data.len());
-        for topic in request.topic_data {
-            turn.topic(topic);
-        }
+        turn.topics(request.topic_data, bytes);
         let Turn { mut response, failed, tickets, places, .. } = turn;
         if acks == 0 {
             return if failed { Reply::Close } else { Reply::None };
@@ -117,6 +118,13 @@ impl Handler for Produce {
 }
 
 impl Turn<'_> {
+    /// All of them in their order. A long request keeps this thread busy, which others must not feel.
+    fn topics(&mut self, topics: Vec<TopicProduceData>, bytes: usize) {
+        let long = bytes > LONG_REQUEST;
+        let all = || topics.into_iter().for_each(|topic| self.topic(topic));
+        if long { aside(all) } else { all() }
+    }
+
     fn topic(&mut self, topic: TopicProduceData) {
         let TopicProduceData { name, topic_id, partition_data, .. } = topic;
         let id = TopicId(topic_id);
