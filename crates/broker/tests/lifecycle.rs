@@ -178,9 +178,9 @@ fn a_kill_loses_no_topic_no_record_no_committed_offset_and_no_sequence() {
     await_coordinator(&mut client, "group");
     assert_eq!(committed(&mut client, "group", "kept", 2), (0, 9));
     // The last five are known as duplicates, with their offsets; what is older or skips one is out of order.
-    for n in 2..7_usize {
-        let again = produce(&mut client, "kept", 2, batches[n].clone());
-        assert_eq!((again.error_code, again.base_offset), (0, n as i64 * 2), "duplicate of batch {n}");
+    for (n, duplicate) in (0..).zip(&batches).skip(2) {
+        let again = produce(&mut client, "kept", 2, duplicate.clone());
+        assert_eq!((again.error_code, again.base_offset), (0, n * 2), "duplicate of batch {n}");
     }
     assert_eq!(produce(&mut client, "kept", 2, batches[1].clone()).error_code, 45);
     let skips = batch([&b"later"[..]], Producer { base_sequence: 15, ..producer });
