@@ -201,6 +201,34 @@ def test_broker_configs(client):
     assert seen["num.partitions"].source == ConfigSource.DEFAULT_CONFIG.value
 
 
+def test_a_config_of_the_broker_takes_effect(broker, client, topic):
+    name = topic()
+    smaller = ConfigResource(
+        ResourceType.BROKER, "1",
+        incremental_configs=[ConfigEntry("message.max.bytes", "1000", incremental_operation=AlterConfigOpType.SET)],
+    )
+    as_before = ConfigResource(
+        ResourceType.BROKER, "1",
+        incremental_configs=[ConfigEntry("message.max.bytes", None, incremental_operation=AlterConfigOpType.DELETE)],
+    )
+
+    def is_taken(size: int) -> bool:
+        try:
+            produce(broker.bootstrap, name, [{"value": "x" * size}])
+        except AssertionError:
+            return False
+        return True
+
+    assert is_taken(5000)
+    try:
+        done(client.incremental_alter_configs([smaller]))
+        until("5000 bytes to be too many", lambda: not is_taken(5000))
+        assert is_taken(500)
+    finally:
+        done(client.incremental_alter_configs([as_before]))
+    until("5000 bytes to be taken again", lambda: is_taken(5000))
+
+
 def test_an_altered_config_takes_effect(broker, client, topic):
     name = topic()
     entry = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)

@@ -60,9 +60,12 @@ impl Server {
             env!("CARGO_PKG_VERSION"),
             config.node_id
         );
-        let replicas =
-            ReplicaManager::open(settings::replica_options(&config), dirs.all.clone(), clock.clone())
-                .context("Loading logs")?;
+        let replicas = ReplicaManager::open(
+            settings::replica_options(&config, &loaded.settings),
+            dirs.all.clone(),
+            clock.clone(),
+        )
+        .context("Loading logs")?;
         let coordinators = start_coordinators(&config, &replicas, &clock);
         let image = Arc::new(ImageCell::default());
         let applier = Applier::new(replicas.clone(), coordinators.clone(), image.clone());

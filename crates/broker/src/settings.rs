@@ -2,15 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ottla_config::{AcksAllFsync, BrokerConfig, Compression, TimestampType, TopicConfig};
+use ottla_config::{
+    AcksAllFsync, BrokerConfig, Compression, Layers, Overrides, Settings, TimestampType, TopicConfig,
+};
 use ottla_coordinator::{CoordinatorConfig, OffsetsTopic};
 use ottla_groups::GroupsConfig;
+use ottla_metadata::ConfigResource;
 use ottla_records::{Codec, validate::TargetCompression};
-use ottla_replica::{AckFsync, ReplicaOptions, TopicSettings};
+use ottla_replica::{AckFsync, DefaultsOf, ReplicaOptions, TopicSettings};
 use ottla_storage::LogConfig;
 
-pub(crate) fn replica_options(config: &BrokerConfig) -> ReplicaOptions {
+pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings>) -> ReplicaOptions {
+    let (node_id, started_with) = (config.node_id, started_with.clone());
     ReplicaOptions {
+        defaults_of: Some(DefaultsOf(Arc::new(move |image| {
+            let set_on = |resource| image.configs.get(&resource).as_ref().clone();
+            let (cluster, broker) =
+                (set_on(ConfigResource::broker_default()), set_on(ConfigResource::broker(node_id)));
+            let layers = Layers::new(started_with.clone(), cluster, broker);
+            topic_settings(&TopicConfig::resolve(&Overrides::new(), &layers))
+        }))),
         defaults: topic_settings(&config.topic_defaults),
         acks_all_fsync: match config.dirs.acks_all_fsync {
             AcksAllFsync::Alone => AckFsync::Alone,

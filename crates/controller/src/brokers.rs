@@ -244,7 +244,8 @@ impl Turn<'_, '_> {
         if broker.fenced {
             if request.want_shut_down {
                 response.should_shut_down = true;
-            } else if !request.want_fence && response.is_caught_up {
+            } else if !request.want_fence && !broker.in_controlled_shutdown && response.is_caught_up {
+                // One that is shutting down comes back by registering anew.
                 self.unfence(broker);
                 response.is_fenced = false;
             }

@@ -7,7 +7,7 @@ use ottla_partition::{Event, LeaderEpochs, LeaderTerm, Partition, Rules};
 use ottla_types::{LeaderEpoch, TopicId, TopicPartition};
 
 use crate::{
-    HostedTopic, Replica, ReplicaManager, TopicSettings,
+    DefaultsOf, HostedTopic, Replica, ReplicaManager, TopicSettings,
     load::Found,
     manager::{Hosting, Registry},
     replica::Dir,
@@ -45,13 +45,14 @@ impl ReplicaManager {
     pub fn apply_image(&self, image: &Arc<Image>) {
         let mut hosting = self.hosting.lock();
         let before = std::mem::replace(&mut hosting.image, Arc::clone(image));
+        let new_defaults = self.follow_defaults(&mut hosting, &before, image);
         let delta = TopicsDelta::between(&before, image);
         let mut changes = Vec::new();
         if !delta.is_empty() {
             self.apply_topics(&mut hosting, &delta, &mut changes);
         }
         if !Arc::ptr_eq(&before.configs, &image.configs) {
-            self.apply_settings(&before, image);
+            self.apply_settings(&before, image, &hosting.defaults, new_defaults);
         }
         if std::mem::take(&mut hosting.first) {
             self.drop_strays(&mut hosting);
@@ -114,7 +115,7 @@ impl ReplicaManager {
         changes: &mut Vec<Leadership>,
     ) {
         let known = registry.by_id.get(&topic.id).cloned();
-        let settings = Arc::new(self.options.defaults.with(hosting.image.topic_config(&topic.name)));
+        let settings = Arc::new(hosting.defaults.with(hosting.image.topic_config(&topic.name)));
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (number, assigned) in topic.iter() {
             let held = known.as_ref().and_then(|topic| topic.partition(number)).cloned();
@@ -217,14 +218,26 @@ impl ReplicaManager {
         }
     }
 
-    fn apply_settings(&self, before: &Image, image: &Image) {
+    /// Takes over what was set on brokers; true when topics get something else by default now.
+    fn follow_defaults(&self, hosting: &mut Hosting, before: &Image, image: &Image) -> bool {
+        let Some(DefaultsOf(defaults_of)) = &self.options.defaults_of else { return false };
+        if Arc::ptr_eq(&before.configs, &image.configs) {
+            return false;
+        }
+        let defaults = defaults_of(image);
+        let changed = defaults != hosting.defaults;
+        hosting.defaults = defaults;
+        changed
+    }
+
+    fn apply_settings(&self, before: &Image, image: &Image, defaults: &TopicSettings, all: bool) {
         let registry = self.registry.load_full();
         for topic in registry.by_id.values() {
             let values = image.topic_config(&topic.name);
-            if Arc::ptr_eq(before.topic_config(&topic.name), values) {
+            if !all && Arc::ptr_eq(before.topic_config(&topic.name), values) {
                 continue;
             }
-            let settings = Arc::new(self.options.defaults.with(values));
+            let settings = Arc::new(defaults.with(values));
             for replica in topic.replicas() {
                 replica.settings.store(Arc::clone(&settings));
                 let config = settings.log_config(replica.name.partition);

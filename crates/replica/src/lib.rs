@@ -28,7 +28,7 @@ pub use aside::aside;
 pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};
 pub use offsets::{FoundOffset, Isolation, OffsetQuery};
-pub use options::{AckFsync, ReplicaOptions};
+pub use options::{AckFsync, DefaultsOf, ReplicaOptions};
 pub use ottla_partition::{AbortedTransaction, EpochEnd, IsrAnswer, IsrProposal, Origin, ProducerState};
 pub use poll::LongPoll;
 pub use read::{Fetched, ReadAs, ReadRequest};

@@ -16,7 +16,7 @@ use ottla_types::{Clock, NodeId, Offset, TopicId, TopicPartition, TopicPartition
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    LeadershipListener, Replica, ReplicaOptions,
+    LeadershipListener, Replica, ReplicaOptions, TopicSettings,
     load::{Finder, Found},
     replica::{Dir, report},
     sync::Syncer,
@@ -60,6 +60,8 @@ pub(crate) struct Hosting {
     /// Logs found at the start that no image has claimed yet.
     pub(crate) unclaimed: HashMap<TopicPartition, (Arc<Dir>, Found)>,
     pub(crate) first: bool,
+    /// What a topic gets that says nothing.
+    pub(crate) defaults: TopicSettings,
 }
 
 /// This broker's replicas.
@@ -105,12 +107,13 @@ impl ReplicaManager {
             }
             hosted.push(dir);
         }
+        let defaults = options.defaults.clone();
         let manager = Arc::new(Self {
             options,
             clock,
             dirs: hosted,
             registry: ArcSwap::default(),
-            hosting: Mutex::new(Hosting { image: Arc::new(Image::new()), unclaimed, first: true }),
+            hosting: Mutex::new(Hosting { image: Arc::new(Image::new()), unclaimed, first: true, defaults }),
             upkeep: Arc::default(),
             with_followers: Mutex::default(),
             listeners: RwLock::default(),

@@ -1,5 +1,8 @@
 //! What the broker tells its replicas at the start.
 
+use std::{fmt, sync::Arc};
+
+use ottla_metadata::Image;
 use ottla_types::NodeId;
 
 use crate::TopicSettings;
@@ -16,13 +19,25 @@ pub enum AckFsync {
     Never,
 }
 
+/// Reads what topics get by default out of an image: whoever knows the configuration's keys gives it.
+#[derive(Clone)]
+pub struct DefaultsOf(pub Arc<dyn Fn(&Image) -> TopicSettings + Send + Sync>);
+
+impl fmt::Debug for DefaultsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DefaultsOf")
+    }
+}
+
 /// Settings of the broker, not of a topic.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
     /// `node.id`.
     pub node: NodeId,
-    /// What a topic gets that says nothing: the broker's `log.*` settings.
+    /// What a topic gets that says nothing: the broker's `log.*` settings, as it was started with.
     pub defaults: TopicSettings,
+    /// The same once settings were changed on brokers at run time (KIP-226). `None` leaves `defaults` in force.
+    pub defaults_of: Option<DefaultsOf>,
     /// When acks=all waits for the disk.
     pub acks_all_fsync: AckFsync,
     /// `producer.id.expiration.ms`.
@@ -46,6 +61,7 @@ impl ReplicaOptions {
         Self {
             node,
             defaults: TopicSettings::default(),
+            defaults_of: None,
             acks_all_fsync: AckFsync::Alone,
             producer_id_expiration_ms: 86_400_000,
             producer_id_expiration_check_ms: 600_000,
