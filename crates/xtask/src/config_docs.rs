@@ -42,7 +42,8 @@ Started without a file, Ottla is a cluster of one node: clients on 9092, the con
 **Effect**: *yes* means the key does what it says; *not yet* means it is checked, stored and shown, and a warning at
 start says that it does nothing. **Change**: *at start* needs a restart; *broker* may be set while it runs on one
 broker, *cluster* also on all brokers at once. What is set on topics while the cluster runs acts at once. What is set on
-brokers so is checked, stored and shown, but does not act yet (of `min.insync.replicas` the controller takes note).
+brokers acts at once on topics that say nothing themselves (`message.max.bytes`, `log.segment.bytes` and their like); other
+keys are checked, stored and shown, but keep the value of the start.
 ";
 
 /// The whole page.
