@@ -151,13 +151,14 @@ impl ReplicaManager {
         counts: &mut [usize],
     ) -> Option<Arc<Replica>> {
         let name = TopicPartition { topic: Arc::clone(&topic.name), partition: number };
+        if hosting.damaged.contains(&name) {
+            return None;
+        }
         let (dir, found) = match hosting.unclaimed.remove(&name) {
-            Some((dir, found)) if found.log.topic_id() == topic.id => (dir, Some(found)),
-            Some((dir, other)) => {
-                // Of a topic of the same name that was deleted while this broker was down.
-                remove_stray(&dir, other);
-                (self.emptiest_dir(counts)?, None)
-            }
+            Some((dir, found)) => match claim(&dir, found, topic)? {
+                Some(found) => (dir, Some(found)),
+                None => (self.emptiest_dir(counts)?, None),
+            },
             None => (self.emptiest_dir(counts)?, None),
         };
         let config = settings.log_config(number);
@@ -250,16 +251,45 @@ impl ReplicaManager {
     /// Logs that the cluster no longer knows: their topics were deleted, or moved away, while this broker was down.
     fn drop_strays(&self, hosting: &mut Hosting) {
         let strays: HashMap<_, _> = std::mem::take(&mut hosting.unclaimed);
-        for (name, (dir, found)) in strays {
-            tracing::warn!("Removing {name}, which the cluster does not place on this broker (any more)");
-            remove_stray(&dir, found);
+        for (_, (dir, found)) in strays {
+            keep_stray(&dir, found, "the cluster does not place this partition on this broker");
         }
     }
 }
 
-fn remove_stray(dir: &Arc<Dir>, found: Found) {
-    if let Err(fault) = dir.dir.remove_log(found.log) {
+/// Takes the log for the topic. `Some(None)` when it is of another topic, and kept as a stray now; `None` when the disk
+/// refuses.
+fn claim(dir: &Dir, mut found: Found, topic: &Topic) -> Option<Option<Found>> {
+    let (name, id) = (found.log.partition().clone(), found.log.topic_id());
+    if id == topic.id {
+        return Some(Some(found));
+    }
+    if id != TopicId::ZERO {
+        // Of a topic of the same name that was deleted while this broker was down.
+        let why = format!("it is of topic id {id}, and the topic of this name has the id {}", topic.id);
+        keep_stray(dir, found, &why);
+        return Some(None);
+    }
+    tracing::warn!("{name} has lost its partition.metadata: it is taken for one of topic id {}", topic.id);
+    if let Err(fault) = found.log.adopt(topic.id) {
         dir.fail(&fault);
+        return None;
+    }
+    Some(Some(found))
+}
+
+/// Takes a log out of the way that has no place here. What is in it may be all that is left of it: it is the
+/// operator's to delete.
+fn keep_stray(dir: &Dir, found: Found, why: &str) {
+    let from = found.log.reader().path();
+    match dir.dir.stray_log(found.log) {
+        Ok(to) => tracing::warn!(
+            "{} is a stray: {why}. It is kept as {}: delete that directory if its data is not needed; to get it \
+             back, stop the broker, give the directory its old name and start with the right metadata",
+            from.display(),
+            to.display()
+        ),
+        Err(fault) => dir.fail(&fault),
     }
 }
 

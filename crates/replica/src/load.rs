@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_partition::{BatchFacts, ProducerTable};
 use ottla_records::{Batch, BatchHeader};
-use ottla_storage::{Loader, Log, LogConfig, LogReader, PartitionLoader};
+use ottla_storage::{Fault, Loader, Log, LogConfig, LogReader, PartitionLoader};
 use ottla_types::{Millis, Offset, TopicId, TopicPartition};
 use parking_lot::Mutex;
 
@@ -21,15 +21,17 @@ pub(crate) struct Finder {
     config: Arc<LogConfig>,
     now: Millis,
     found: Arc<Mutex<Vec<Found>>>,
+    damaged: Mutex<Vec<TopicPartition>>,
 }
 
 impl Finder {
     pub(crate) fn new(config: Arc<LogConfig>, now: Millis) -> Self {
-        Self { config, now, found: Arc::default() }
+        Self { config, now, found: Arc::default(), damaged: Mutex::default() }
     }
 
-    pub(crate) fn into_found(self) -> Vec<Found> {
-        std::mem::take(&mut *self.found.lock())
+    /// The logs that were found, and the partitions whose logs cannot be opened.
+    pub(crate) fn into_found(self) -> (Vec<Found>, Vec<TopicPartition>) {
+        (std::mem::take(&mut *self.found.lock()), self.damaged.into_inner())
     }
 }
 
@@ -41,6 +43,15 @@ impl Loader for Finder {
             producers: ProducerTable::default(),
             found: Arc::clone(&self.found),
         })
+    }
+
+    fn failed(&self, partition: &TopicPartition, fault: Fault) -> Result<(), Fault> {
+        if !fault.is_damage() {
+            return Err(fault);
+        }
+        tracing::error!("{partition} stays offline on this broker, its directory as it is: {fault}");
+        self.damaged.lock().push(partition.clone());
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! All partitions of this broker, and how they are found.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -59,6 +59,8 @@ pub(crate) struct Hosting {
     pub(crate) image: Arc<Image>,
     /// Logs found at the start that no image has claimed yet.
     pub(crate) unclaimed: HashMap<TopicPartition, (Arc<Dir>, Found)>,
+    /// Partitions whose logs are damaged: not served, and not created anew, until somebody has looked at them.
+    pub(crate) damaged: HashSet<TopicPartition>,
     pub(crate) first: bool,
     /// What a topic gets that says nothing.
     pub(crate) defaults: TopicSettings,
@@ -81,10 +83,10 @@ pub struct ReplicaManager {
 
 impl ReplicaManager {
     /// Opens every log of `dirs`, several at a time, and starts the threads that sync and keep up. No partition is
-    /// served before [`apply_image`](Self::apply_image) has claimed it.
+    /// served before [`apply_image`](Self::apply_image) has claimed it; one whose log is damaged is not served at all.
     ///
     /// # Errors
-    /// When a dir cannot be loaded.
+    /// When a dir cannot be loaded; [`Fault::Duplicate`] for a partition that is in two of them.
     pub fn open(
         options: ReplicaOptions,
         dirs: Vec<LogDir>,
@@ -92,18 +94,22 @@ impl ReplicaManager {
     ) -> Result<Arc<Self>, Fault> {
         let mut hosted = Vec::new();
         let mut unclaimed = HashMap::new();
+        let mut places = HashMap::new();
+        let mut damaged = HashSet::new();
         for (number, dir) in dirs.into_iter().enumerate() {
             let finder = Finder::new(Arc::clone(&options.defaults.log), clock.wall());
             dir.load(&finder)?;
             let dir = Arc::new(Self::host(number, dir, &options)?);
-            for found in finder.into_found() {
-                let name = found.log.partition().clone();
-                if unclaimed.insert(name.clone(), (Arc::clone(&dir), found)).is_some() {
-                    tracing::error!(
-                        "{name} is in two log dirs; the one in {} is used",
-                        dir.dir.path().display()
-                    );
+            let (found, unopened) = finder.into_found();
+            for name in found.iter().map(|found| found.log.partition()).chain(&unopened) {
+                let second = dir.dir.path().join(name.to_string());
+                if let Some(first) = places.insert(name.clone(), second.clone()) {
+                    return Err(Fault::Duplicate { first, second });
                 }
+            }
+            damaged.extend(unopened);
+            for found in found {
+                unclaimed.insert(found.log.partition().clone(), (Arc::clone(&dir), found));
             }
             hosted.push(dir);
         }
@@ -113,7 +119,13 @@ impl ReplicaManager {
             clock,
             dirs: hosted,
             registry: ArcSwap::default(),
-            hosting: Mutex::new(Hosting { image: Arc::new(Image::new()), unclaimed, first: true, defaults }),
+            hosting: Mutex::new(Hosting {
+                image: Arc::new(Image::new()),
+                unclaimed,
+                damaged,
+                first: true,
+                defaults,
+            }),
             upkeep: Arc::default(),
             with_followers: Mutex::default(),
             listeners: RwLock::default(),

@@ -259,7 +259,8 @@ fn put_log_start(reader: &LogReader, offset: Offset, changes: &mut Changes<'_>) 
     changes.put(Family::Index, &names::log_start_key(reader.partition()), &value);
 }
 
-/// The log start that was written last, for this topic and not one of the same name before it.
+/// The log start that was written last, for this topic and not one of the same name before it. For
+/// [`TopicId::ZERO`], when the topic is not known: for whatever topic it was.
 pub(crate) fn read_log_start(
     store: &Store,
     partition: &TopicPartition,
@@ -268,7 +269,8 @@ pub(crate) fn read_log_start(
     let value = store.get(Family::Index, &names::log_start_key(partition))?.unwrap_or_default();
     let mut reader = Reader(&value);
     let id = reader.bytes(16);
-    Ok(reader.i64().filter(|_| id == Some(topic_id.0.as_bytes().as_slice())))
+    let meant = topic_id == TopicId::ZERO || id == Some(topic_id.0.as_bytes().as_slice());
+    Ok(reader.i64().filter(|_| meant))
 }
 
 /// Brings `leader-epoch-checkpoint` up to date. Not synced: batches carry their epochs, recovery finds them.

@@ -20,10 +20,11 @@ use crate::{
     fault::Fault,
     files::Files,
     index::Index,
+    leftovers,
     load::{LoadReport, Loader, PartitionLoader},
     log::Log,
     meta::MetaProperties,
-    names,
+    names::{self, Aside},
     pin::Pin,
     reader::LogReader,
     recover,
@@ -132,6 +133,21 @@ impl Shared {
         self.logs.lock().insert(reader.partition().clone(), registered);
     }
 
+    /// Forgets everything the store knows about a log.
+    fn forget(&self, partition: &TopicPartition) -> Result<(), Fault> {
+        let mut changes = self.store.changes();
+        changes.delete(Family::Index, &names::checkpoint_key(partition));
+        changes.delete(Family::Index, &names::log_start_key(partition));
+        for slot in [0, 1] {
+            changes.delete(Family::Index, &names::snapshot_key(partition, slot));
+        }
+        for family in [b'a', b's'] {
+            let (from, to) = names::all_of(family, partition);
+            changes.delete_range(Family::Index, &from, &to);
+        }
+        changes.commit()
+    }
+
     /// Keeps a sealed segment's index in memory for a while.
     pub(crate) fn keep_index(&self, index: &Arc<Index>) {
         let mut sealed = self.sealed.lock();
@@ -211,7 +227,7 @@ impl LogDir {
     }
 
     /// Opens every log but the metadata log, on several threads, and hands each to `loader`. Directories of removed
-    /// logs are deleted in the background.
+    /// logs are deleted in the background, strays are left alone, and what a creation that did not end has left goes.
     ///
     /// # Errors
     /// The first fault; the dir is of no use then.
@@ -251,7 +267,8 @@ impl LogDir {
         }
     }
 
-    /// Creates a log: a directory and its `partition.metadata`. Its first segment comes with the first append.
+    /// Creates a log: a directory and its `partition.metadata`, neither synced: that comes with the first sync of the
+    /// log. Its first segment comes with the first append. A directory that a creation left unfinished is used.
     ///
     /// # Errors
     /// [`Fault::Exists`]; when the disk fails.
@@ -262,12 +279,18 @@ impl LogDir {
         config: Arc<LogConfig>,
     ) -> Result<Log, Fault> {
         let path = self.shared.path.join(partition.to_string());
-        fs::create_dir(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::AlreadyExists => Fault::Exists { path: path.clone() },
-            _ => Fault::io("create", &path)(source),
-        })?;
+        match fs::create_dir(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                if recover::identity(&self.shared, partition)?.is_some() {
+                    return Err(Fault::Exists { path });
+                }
+                leftovers::clear(&path)?;
+                self.shared.forget(partition)?;
+            }
+            created => created.map_err(Fault::io("create", &path))?,
+        }
         let file = path.join(names::PARTITION_METADATA);
-        fs::write(&file, text::partition_metadata_text(topic_id)).map_err(Fault::io("write", &file))?;
+        text::replace(&file, text::partition_metadata_text(topic_id).as_bytes(), false)?;
         let state = State::empty(0, self.shared.clock.wall().0);
         let log = Log::new(&self.shared, partition, topic_id, state, config);
         log.reader().mark_dirty();
@@ -280,29 +303,33 @@ impl LogDir {
     /// # Errors
     /// When the disk or the store fails.
     pub fn remove_log(&self, log: Log) -> Result<(), Fault> {
+        let to = self.set_aside(&log, Aside::Delete)?;
+        self.shared.deleter.delete(to);
+        Ok(())
+    }
+
+    /// Takes a log that the cluster does not know out of the way, as Kafka does: its directory is renamed to
+    /// `<topic>-<partition>.<unique>-stray`, which no start opens, and everything in it is kept. Gives its new path.
+    ///
+    /// # Errors
+    /// When the disk or the store fails.
+    pub fn stray_log(&self, log: Log) -> Result<PathBuf, Fault> {
+        self.set_aside(&log, Aside::Stray)
+    }
+
+    fn set_aside(&self, log: &Log, why: Aside) -> Result<PathBuf, Fault> {
         let reader = log.reader();
         let partition = reader.partition();
         let _checkpoint = self.shared.checkpointing.lock();
         let wall = u128::from(self.shared.clock.wall().0.unsigned_abs());
         let unique = reader.topic_id().0.as_u128() ^ (wall << 32);
-        let to = self.shared.path.join(names::deleted(partition, unique));
+        let to = self.shared.path.join(names::aside(partition, unique, why));
         let from = reader.path();
         fs::rename(&from, &to).map_err(Fault::io("rename", &from))?;
         self.shared.logs.lock().remove(partition);
-        let mut changes = self.shared.store.changes();
-        changes.delete(Family::Index, &names::checkpoint_key(partition));
-        changes.delete(Family::Index, &names::log_start_key(partition));
-        for slot in [0, 1] {
-            changes.delete(Family::Index, &names::snapshot_key(partition, slot));
-        }
-        for family in [b'a', b's'] {
-            let (from, to) = names::all_of(family, partition);
-            changes.delete_range(Family::Index, &from, &to);
-        }
-        changes.commit()?;
+        self.shared.forget(partition)?;
         reader.remove();
-        self.shared.deleter.delete(to);
-        Ok(())
+        Ok(to)
     }
 
     /// Logs changed since the last checkpoint. Their owners may set producer snapshots, then call

@@ -80,6 +80,14 @@ pub enum Fault {
         /// The partition's directory.
         path: PathBuf,
     },
+    /// The same partition is in two log dirs: which of them is the right one, nobody here can tell.
+    #[error("Duplicate log directories found: {} and {}: move the one that is not wanted out of log.dirs", first.display(), second.display())]
+    Duplicate {
+        /// One directory of the partition.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+    },
     /// The partition's directory is already there.
     #[error("{} exists already", path.display())]
     Exists {
@@ -89,6 +97,21 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// True when what is on the disk is damaged in this one place, so that other logs of the dir may be sound.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        const DAMAGED: [rustix::io::Errno; 3] =
+            [rustix::io::Errno::IO, rustix::io::Errno::BADMSG, rustix::io::Errno::UCLEAN];
+        match self {
+            Self::Damaged { .. } | Self::Segment { .. } => true,
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::UnexpectedEof
+                    || DAMAGED.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
+            }
+            _ => false,
+        }
+    }
+
     /// Wraps an error of the operating system: `.map_err(Fault::io("open", &path))`.
     pub(crate) fn io(op: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { op, path: path.as_ref().to_path_buf(), source }

@@ -54,6 +54,21 @@ pub(crate) fn list(dir: &Path) -> Result<Listing, Fault> {
     Ok(listing)
 }
 
+/// Clears what a creation that did not end has left in `dir`, which holds no batches; other files stay.
+pub(crate) fn clear(dir: &Path) -> Result<(), Fault> {
+    for entry in fs::read_dir(dir).map_err(Fault::io("list", dir))? {
+        let entry = entry.map_err(Fault::io("list", dir))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let plain = name.strip_suffix(".tmp").unwrap_or(name);
+        if matches!(plain, names::PARTITION_METADATA | names::EPOCHS) || names::parse_segment(name).is_some()
+        {
+            fs::remove_file(entry.path()).map_err(Fault::io("remove", entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts the compacted segment in the place of those it was made from; one of an incomplete set is removed.
 fn swap(dir: &Path, base: Offset, complete: bool, listing: &mut Listing) -> Result<(), Fault> {
     let path = dir.join(format!("{base:020}.log.swap"));

@@ -6,12 +6,24 @@ use ottla_records::{Batch, BatchHeader};
 use ottla_types::{Offset, TopicId, TopicPartition};
 use parking_lot::Mutex;
 
-use crate::{config::LogConfig, log::Log};
+use crate::{config::LogConfig, fault::Fault, log::Log};
 
 /// Receives the logs of a dir while [`crate::LogDir::load`] opens them on several threads.
 pub trait Loader: Sync {
     /// A log was found. Called on a recovery thread, once per log.
+    ///
+    /// [`TopicId::ZERO`] stands for an id that is not known, because the log's `partition.metadata` is missing: see
+    /// [`Log::adopt`].
     fn begin(&self, partition: &TopicPartition, topic_id: TopicId) -> Box<dyn PartitionLoader>;
+
+    /// A log cannot be opened. Its directory stays as it is, and loading goes on with the others.
+    ///
+    /// # Errors
+    /// To end the loading instead, with this fault; so it is when this is left as it is.
+    fn failed(&self, partition: &TopicPartition, fault: Fault) -> Result<(), Fault> {
+        let _ = partition;
+        Err(fault)
+    }
 }
 
 /// Rebuilds what the owner keeps about one log: its producers.

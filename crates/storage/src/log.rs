@@ -7,8 +7,8 @@ use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use parking_lot::RwLock;
 
 use crate::{
-    checkpoint, config::LogConfig, dir::Shared, epochs, fault::Fault, reader::LogReader, state::State,
-    write::Cached,
+    checkpoint, config::LogConfig, dir::Shared, epochs, fault::Fault, names, reader::LogReader, state::State,
+    text, write::Cached,
 };
 
 /// A log, open for writing. There is one per partition; dropping it leaves the log as a kill of the process would,
@@ -39,10 +39,27 @@ impl Log {
         self.reader.partition()
     }
 
-    /// The topic's id.
+    /// The topic's id; [`TopicId::ZERO`] when the log's `partition.metadata` was missing, until [`Log::adopt`].
     #[must_use]
     pub fn topic_id(&self) -> TopicId {
         self.reader.topic_id()
+    }
+
+    /// Makes a log whose topic is not known one of this topic: writes `partition.metadata` anew, synced. Any other
+    /// log stays what it is.
+    ///
+    /// # Errors
+    /// When the disk or the store fails.
+    pub fn adopt(&mut self, topic_id: TopicId) -> Result<(), Fault> {
+        if self.topic_id() != TopicId::ZERO {
+            return Ok(());
+        }
+        let path = self.reader.path().join(names::PARTITION_METADATA);
+        text::replace(&path, text::partition_metadata_text(topic_id).as_bytes(), true)?;
+        self.reader.set_topic_id(topic_id);
+        checkpoint::write_log_start(&self.reader, self.log_start())?;
+        self.reader.mark_dirty();
+        Ok(())
     }
 
     /// The shared side: everything that reads and syncs.

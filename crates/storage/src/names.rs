@@ -39,10 +39,24 @@ pub(crate) fn parse_partition(name: &str) -> Option<TopicPartition> {
     Some(TopicPartition::new(topic, partition.parse().ok()?))
 }
 
-/// What a removed log's directory is renamed to: at most 255 bytes, ending as Kafka's do.
-pub(crate) fn deleted(partition: &TopicPartition, unique: u128) -> String {
-    let suffix = format!(".{unique:032x}-delete");
-    let mut name = partition.to_string();
+/// Why a log's directory gets another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// To be deleted.
+    Delete,
+    /// To be kept for the operator: the cluster does not know it.
+    Stray,
+}
+
+/// What a directory that is no log any more is renamed to: at most 255 bytes, ending as Kafka's do. Only the topic is
+/// shortened.
+pub(crate) fn aside(partition: &TopicPartition, unique: u128, why: Aside) -> String {
+    let ending = match why {
+        Aside::Delete => "delete",
+        Aside::Stray => "stray",
+    };
+    let suffix = format!("-{}.{unique:032x}-{ending}", partition.partition);
+    let mut name = partition.topic.to_string();
     name.truncate(255 - suffix.len());
     name + &suffix
 }
@@ -152,8 +166,14 @@ mod tests {
             assert_eq!(parse_partition(bad), None, "{bad}");
         }
         let long = TopicPartition::new("x".repeat(249), 0);
-        assert_eq!(deleted(&long, 1).len(), 255);
-        assert!(is_deleted(Path::new(&deleted(&long, 1))));
+        for why in [Aside::Delete, Aside::Stray] {
+            let name = aside(&long, 1, why);
+            assert_eq!(name.len(), 255);
+            assert_eq!(parse_partition(&name), None, "not opened as a log");
+            assert_eq!(is_deleted(Path::new(&name)), why == Aside::Delete);
+        }
+        let name = aside(&TopicPartition::new("a-b", 3), 1, Aside::Stray);
+        assert_eq!(name, "a-b-3.00000000000000000000000000000001-stray");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
@@ -18,7 +18,8 @@ use crate::{dir::Shared, fault::ReadError, names, read::Part, scan, state::State
 pub struct LogReader {
     pub(crate) shared: Arc<Shared>,
     partition: TopicPartition,
-    topic_id: TopicId,
+    /// Empty while it is not known.
+    topic_id: OnceLock<TopicId>,
     pub(crate) state: RwLock<State>,
     /// Held while files are synced, and by truncations.
     pub(crate) syncing: Mutex<()>,
@@ -65,7 +66,7 @@ impl LogReader {
         Self {
             shared: Arc::clone(shared),
             partition: partition.clone(),
-            topic_id,
+            topic_id: if topic_id == TopicId::ZERO { OnceLock::new() } else { OnceLock::from(topic_id) },
             state,
             syncing: Mutex::new(()),
             dirty: AtomicBool::new(false),
@@ -80,10 +81,15 @@ impl LogReader {
         &self.partition
     }
 
-    /// The topic's id.
+    /// The topic's id; [`TopicId::ZERO`] while it is not known.
     #[must_use]
     pub fn topic_id(&self) -> TopicId {
-        self.topic_id
+        self.topic_id.get().copied().unwrap_or(TopicId::ZERO)
+    }
+
+    /// The topic's id is known now. One that was known before stays.
+    pub(crate) fn set_topic_id(&self, topic_id: TopicId) {
+        let _ = self.topic_id.set(topic_id);
     }
 
     /// The first offset that may be read.

@@ -46,8 +46,7 @@ pub(crate) fn load_all(
     let done: Mutex<Result<LoadReport, Fault>> = Mutex::new(Ok(LoadReport::default()));
     let work = || {
         while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = read_topic_id(shared, partition)
-                .and_then(|id| load_one(shared, partition, loader.begin(partition, id), id));
+            let result = load_found(shared, partition, loader);
             let mut done = done.lock();
             match (&mut *done, result) {
                 (Ok(report), Ok(one)) => report.add(one),
@@ -68,15 +67,54 @@ pub(crate) fn load_all(
     done.into_inner()
 }
 
-fn read_topic_id(shared: &Shared, partition: &TopicPartition) -> Result<TopicId, Fault> {
-    let path = shared.path.join(partition.to_string()).join(names::PARTITION_METADATA);
-    match text::read_optional(&path)? {
-        None => Ok(TopicId::ZERO),
-        Some(text) => text::parse_partition_metadata(&text).ok_or_else(|| Fault::Damaged {
-            path,
-            what: "it has no topic id: remove the file if the topic is known to be the right one".into(),
-        }),
+/// Opens a log that a directory's name tells of. One that cannot be opened is the loader's to judge.
+fn load_found(
+    shared: &Arc<Shared>,
+    partition: &TopicPartition,
+    loader: &dyn Loader,
+) -> Result<LoadReport, Fault> {
+    let loaded = identity(shared, partition).and_then(|id| match id {
+        Some(id) => load_one(shared, partition, loader.begin(partition, id), id),
+        None => {
+            let dir = shared.path.join(partition.to_string());
+            tracing::warn!(path = %dir.display(), "creation of the log did not end: nothing is in it, and it goes");
+            leftovers::clear(&dir)?;
+            // Files that are not ours to remove keep it. Nothing takes it for a log.
+            let _ = fs::remove_dir(&dir);
+            Ok(LoadReport::default())
+        }
+    });
+    loaded.or_else(|fault| {
+        loader.failed(partition, fault)?;
+        // This run may end cleanly, but that will say nothing about this log: it is to be checked as a whole.
+        let mut changes = shared.store.changes();
+        changes.delete(Family::Index, &names::checkpoint_key(partition));
+        changes.commit()?;
+        Ok(LoadReport::default())
+    })
+}
+
+/// The id of the topic that a log is of: [`TopicId::ZERO`] when there is a log and its topic is not known, `None` when
+/// the directory is all that its creation came to before the process died.
+pub(crate) fn identity(shared: &Shared, partition: &TopicPartition) -> Result<Option<TopicId>, Fault> {
+    let dir = shared.path.join(partition.to_string());
+    let path = dir.join(names::PARTITION_METADATA);
+    let text = text::read_optional(&path)?.unwrap_or_default();
+    if let Some(id) = text::parse_partition_metadata(&text).filter(|id| *id != TopicId::ZERO) {
+        return Ok(Some(id));
     }
+    let start = checkpoint::read_log_start(&shared.store, partition, TopicId::ZERO)?;
+    let start = start.or_else(|| shared.texts.log_starts.get(partition).copied()).unwrap_or(0);
+    if start == 0 && leftovers::list(&dir)?.segments.iter().all(|&segment| segment == (0, 0)) {
+        return Ok(None);
+    }
+    // Zeros are what a power cut may leave of a file that was not synced.
+    if text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).is_empty() {
+        return Ok(Some(TopicId::ZERO));
+    }
+    let what = "it has no topic id, and the partition stays offline: stop the broker and remove this file to make the \
+                log one of the topic of that name, or move the directory away to begin the partition anew";
+    Err(Fault::Damaged { path, what: what.into() })
 }
 
 /// Opens one log and hands it to `loader`.

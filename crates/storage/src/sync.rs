@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_types::Offset;
 use smallvec::SmallVec;
 
-use crate::{fault::Fault, files::Handle, reader::LogReader, text};
+use crate::{fault::Fault, files::Handle, names, reader::LogReader, text};
 
 impl LogReader {
     /// Makes everything before `offset` durable and gives the recovery point reached, which is the log's end as it was
@@ -22,7 +22,7 @@ impl LogReader {
             }
         }
         let _one_at_a_time = self.syncing.lock();
-        let (targets, end, names) = {
+        let (targets, end, names_too) = {
             let mut state = self.state.write();
             if state.broken {
                 return Err(Fault::Broken { path: self.path() });
@@ -38,7 +38,7 @@ impl LogReader {
                 .collect();
             (targets, state.log_end, std::mem::take(&mut state.names_unsynced))
         };
-        let synced = self.sync_files(&targets, names);
+        let synced = self.sync_files(&targets, names_too);
         let mut state = self.state.write();
         match synced {
             Ok(()) => {
@@ -52,13 +52,15 @@ impl LogReader {
         }
     }
 
-    fn sync_files(&self, targets: &[Arc<Handle>], names: bool) -> Result<(), Fault> {
+    fn sync_files(&self, targets: &[Arc<Handle>], names_too: bool) -> Result<(), Fault> {
         for handle in targets {
             let path = || self.segment_path(handle.base);
             let file = self.shared.files.get(handle, false, path)?;
             rustix::fs::fdatasync(&*file).map_err(|e| Fault::os("sync", path())(e))?;
         }
-        if names {
+        if names_too {
+            // Nothing is acknowledged as synced whose topic would not be known after a power cut.
+            text::sync_data_if_there(&self.path().join(names::PARTITION_METADATA))?;
             text::sync_path(&self.path())?;
             text::sync_path(&self.shared.path)?;
         }

@@ -36,6 +36,14 @@ pub(crate) fn sync_path(path: &Path) -> Result<(), Fault> {
     fs::File::open(path).and_then(|file| file.sync_all()).map_err(Fault::io("sync", path))
 }
 
+/// Syncs what is in a file. One that is not there is left so.
+pub(crate) fn sync_data_if_there(path: &Path) -> Result<(), Fault> {
+    match fs::File::open(path).and_then(|file| file.sync_data()) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Fault::io("sync", path)(e)),
+        _ => Ok(()),
+    }
+}
+
 /// Text of `recovery-point-offset-checkpoint` and its like: version, count, `topic partition offset` lines.
 pub(crate) fn offsets_text<'a>(
     entries: impl ExactSizeIterator<Item = (&'a TopicPartition, Offset)>,

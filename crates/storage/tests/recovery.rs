@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::{Recording, StoppedClock, TestDir, Told, batch, partition, read_all, simple, topic_id};
 use ottla_records::{BatchHeader, Codec, Producer, Stamped};
 use ottla_storage::{Collect, DirOptions, Fault, LoadReport, Log, LogConfig, LogDir};
-use ottla_types::{Clock, Offset, TopicPartition};
+use ottla_types::{Clock, Offset, TopicId, TopicPartition};
 
 const SEGMENT: &str = "topic-0/00000000000000000000.log";
 
@@ -411,4 +411,56 @@ fn a_header_is_all_a_tail_batch_adds() {
     assert_eq!(slice.parts[0].len(), BatchHeader::LEN);
     assert_eq!(common::bytes_of(&slice), big.to_bytes());
     assert!(log.reader().read(0, 1, 1, false).expect("reads").is_empty());
+}
+
+#[test]
+fn an_unfinished_creation_goes_but_offsets_do_not() {
+    let files = TestDir::new();
+    let (dir, log) = create(&files);
+    drop((log, dir));
+    let metadata = files.path().join("topic-0/partition.metadata");
+    fs::write(&metadata, "").expect("writes");
+    let dir = files.open(options());
+    let log = dir.create_log(&partition(), topic_id(), Arc::default()).expect("creates over what is left");
+    drop((log, dir));
+    fs::write(&metadata, "").expect("writes");
+    let dir = files.open(options());
+    let collect = Collect::new(LogConfig::default());
+    assert_eq!(dir.load(&collect).expect("loads").logs, 0);
+    assert!(collect.into_logs().is_empty() && !files.path().join("topic-0").exists());
+
+    // Nothing is in this log, but it does not begin at 0.
+    let mut log = dir.create_log(&partition(), topic_id(), Arc::default()).expect("creates");
+    log.append(&[simple(0, 10)]).expect("appends");
+    log.advance_log_start(1).expect("advances");
+    drop((log, dir));
+    fs::remove_file(files.path().join(SEGMENT)).expect("removes");
+    fs::remove_file(&metadata).expect("removes");
+    let (_dir, mut log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!((log.topic_id(), log.log_start(), log.log_end()), (TopicId::ZERO, 1, 1));
+    log.adopt(topic_id()).expect("adopts");
+    log.adopt(TopicId::METADATA).expect("is no orphan any more");
+    assert_eq!((log.topic_id(), log.reader().topic_id()), (topic_id(), topic_id()));
+}
+
+#[test]
+fn a_stray_is_kept_and_not_opened() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&[simple(0, 10)]).expect("appends");
+    let kept = dir.stray_log(log).expect("renames");
+    assert!(kept.to_string_lossy().ends_with("-stray") && kept.join("partition.metadata").exists());
+    let log = dir.create_log(&partition(), topic_id(), Arc::default()).expect("the name is free");
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    let (dir, log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!(log.log_end(), 0);
+    assert!(kept.exists());
+
+    // The way back.
+    drop((log, dir));
+    fs::remove_dir_all(files.path().join("topic-0")).expect("removes");
+    fs::rename(&kept, files.path().join("topic-0")).expect("renames");
+    let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!((log.topic_id(), log.log_end()), (topic_id(), 1));
 }

@@ -57,6 +57,18 @@ impl Node {
         manager
     }
 
+    /// Where its log dir is.
+    pub fn path(&self) -> &std::path::Path {
+        self.temporary.path()
+    }
+
+    /// The names in its log dir that `wanted` picks.
+    pub fn names(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path()).expect("lists");
+        let names = entries.map(|entry| entry.expect("lists").file_name().to_string_lossy().into_owned());
+        names.filter(|name| wanted(name)).collect()
+    }
+
     /// The process dies: nothing is closed.
     pub fn kill(&self, manager: Arc<ReplicaManager>) {
         manager.halt();
@@ -99,6 +111,17 @@ impl Node {
         partitions: i32,
         replicas: &[i32],
     ) -> Arc<Replica> {
+        self.declare_on(name, partitions, replicas);
+        manager.apply_image(&Arc::new(self.image.lock().0.clone()));
+        Arc::clone(manager.topic(name).expect("hosted").partition(0).expect("hosted"))
+    }
+
+    /// Creates the topic, unless it is there, while the broker is down.
+    pub fn declare(&self, name: &str, partitions: i32) {
+        self.declare_on(name, partitions, &[1]);
+    }
+
+    fn declare_on(&self, name: &str, partitions: i32, replicas: &[i32]) {
         let known = self.image.lock().0.topic(name).is_some();
         if !known {
             let id = {
@@ -120,8 +143,6 @@ impl Node {
                 );
             }
         }
-        manager.apply_image(&Arc::new(self.image.lock().0.clone()));
-        Arc::clone(manager.topic(name).expect("hosted").partition(0).expect("hosted"))
     }
 
     /// Deletes the topic, also on the broker.
