@@ -49,6 +49,17 @@ pub enum Fault {
         /// The first offset that raft's log can give.
         raft_start: Offset,
     },
+    /// The metadata log holds something else than what was written, and raft's log does not have it any more.
+    #[error(
+        "the metadata log is damaged at offset {offset} ({why}) and raft's log does not reach back to it: restore the \
+         metadata directory from a copy, or put a checkpoint into it that ends after this offset"
+    )]
+    Damaged {
+        /// The first offset that cannot be read.
+        offset: Offset,
+        /// What is wrong there.
+        why: String,
+    },
     /// The metadata log has a batch that raft's log says is another one.
     #[error("the metadata log differs from raft's log at offset {offset}")]
     Contradiction {

@@ -18,6 +18,8 @@ pub trait FactLog: Send + 'static {
     fn sync(&mut self) -> Result<(), Fault>;
     /// Hands every batch from `from` on to `each`, in order, until it fails.
     fn read(&self, from: Offset, each: &mut dyn FnMut(Batch) -> Result<(), Fault>) -> Result<(), Fault>;
+    /// Forgets every batch from `end` on, which is the base offset of one of them.
+    fn truncate(&mut self, end: Offset) -> Result<(), Fault>;
     /// Forgets everything; the next record gets `start`. What a snapshot from the leader brings.
     fn reset(&mut self, start: Offset) -> Result<(), Fault>;
 }
@@ -65,6 +67,11 @@ impl FactLog for MemoryLog {
 
     fn read(&self, from: Offset, each: &mut dyn FnMut(Batch) -> Result<(), Fault>) -> Result<(), Fault> {
         self.batches.iter().filter(|batch| batch.header.next_offset() > from).cloned().try_for_each(each)
+    }
+
+    fn truncate(&mut self, end: Offset) -> Result<(), Fault> {
+        self.batches.retain(|batch| batch.header.next_offset() <= end);
+        Ok(())
     }
 
     fn reset(&mut self, start: Offset) -> Result<(), Fault> {

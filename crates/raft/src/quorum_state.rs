@@ -1,7 +1,11 @@
 //! `quorum-state`: who led last, in Kafka's words, so that a Kafka controller can take the directory over. Our own vote
 //! is in raft's store; from this file only the epoch is read, when a Kafka directory is taken over.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
 
 use ottla_types::{LeaderEpoch, NodeId};
 
@@ -29,9 +33,14 @@ pub(crate) fn write(dir: &Path, leader: NodeId, epoch: LeaderEpoch) -> Result<()
         "{{\"leaderId\":{leader},\"leaderEpoch\":{epoch},\"votedId\":-1,\
          \"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}}"
     );
-    fs::write(&part, text)
-        .and_then(|()| fs::rename(&part, &path))
-        .map_err(|source| Fault::File { path, source })
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(text.as_bytes())?;
+        // Else a power cut may leave the new name with nothing in it.
+        file.sync_all()?;
+        fs::rename(&part, &path)
+    };
+    write().map_err(|source| Fault::File { path, source })
 }
 
 #[cfg(test)]

@@ -75,13 +75,22 @@ pub(crate) fn recover<M: Machine>(
     let mut epoch = snapshot.map_or(0, |id| id.epoch);
     let mut timestamp = Millis(-1);
     let mut headers = Vec::new();
-    log.read(next, &mut |batch| {
+    let mut read = log.read(next, &mut |batch| {
+        check(&batch, next)?;
+        next = batch.header.next_offset();
         epoch = batch.header.partition_leader_epoch;
         timestamp = Millis(batch.header.max_timestamp);
         headers.push((batch.header.base_offset, epoch, batch.header.crc));
         replay(codec, &mut state, &batch, epoch)
-    })?;
-    let mut raft = match RaftStore::open(store)? {
+    });
+    if read.is_ok() && next != log.end() {
+        read = Err(Fault::Damaged { offset: next, why: "no batch is there".into() });
+    }
+    let raft = RaftStore::open(store)?;
+    if let Err(fault) = read {
+        mend(fault, raft.as_ref(), log)?;
+    }
+    let mut raft = match raft {
         Some(raft) => raft,
         None => {
             let epoch = epoch.max(quorum_state::epoch(dir)?.unwrap_or(0)).max(0);
@@ -91,6 +100,45 @@ pub(crate) fn recover<M: Machine>(
     let applied = align(&raft, log.end(), &headers)?;
     raft.committed_at_least(applied);
     Ok(Recovered { state, store: raft, applied, position: (epoch, timestamp), snapshot })
+}
+
+/// Whether a batch is what was written, and where it has to be: `next` is the first offset that is not known yet.
+fn check(batch: &Batch, next: Offset) -> Result<(), Fault> {
+    let damaged = |why| Fault::Damaged { offset: next, why };
+    batch.verify_crc().map_err(|error| damaged(error.to_string()))?;
+    // Only the first may begin before: a snapshot need not end where a batch does. Offsets are not under the checksum.
+    let base = batch.header.base_offset;
+    if base > next || batch.header.next_offset() <= next {
+        return Err(damaged(format!("the batch there says that its offset is {base}")));
+    }
+    Ok(())
+}
+
+/// Cuts the log off at its damage if raft's log has all that goes: it is written again from there.
+fn mend(fault: Fault, raft: Option<&RaftStore>, log: &mut dyn FactLog) -> Result<(), Fault> {
+    let Fault::Damaged { offset, why } = &fault else { return Err(fault) };
+    let Some(raft) = raft else { return Err(fault) };
+    if raft.cut().offset > *offset || end_of(raft)? < log.end() {
+        return Err(fault);
+    }
+    tracing::warn!(
+        "The metadata log is damaged at offset {offset} ({why}); it is written again from there, out of raft's log"
+    );
+    log.truncate(*offset)
+}
+
+/// The metadata log's end once all that raft's log holds is written to it.
+fn end_of(raft: &RaftStore) -> Result<Offset, Fault> {
+    let cut = raft.cut();
+    let (mut index, mut end) = (cut.index, cut.offset);
+    while index < raft.last() {
+        let entries = raft.read(index + 1, raft.last() + 1, 1 << 20)?;
+        index = entries.last().ok_or(Fault::BadStore { what: "an entry" })?.index;
+        for entry in &entries {
+            end += batch_of(entry)?.map_or(0, |batch| i64::from(batch.header.last_offset_delta) + 1);
+        }
+    }
+    Ok(end)
 }
 
 /// How many records an entry adds to the metadata log.

@@ -1,7 +1,7 @@
 //! The Kafka-format log on disk: `__cluster_metadata-0` of a log dir.
 
 use ottla_records::{Batch, Stamped};
-use ottla_storage::{Collect, Loader, Log, LogConfig, LogDir, METADATA_TOPIC};
+use ottla_storage::{Collect, Loader, Log, LogConfig, LogDir, METADATA_TOPIC, ReadError};
 use ottla_types::{Offset, TopicId, TopicPartition};
 
 use crate::{FactLog, Fault};
@@ -63,10 +63,22 @@ impl FactLog for SegmentLog {
         if from >= self.log.log_end() {
             return Ok(());
         }
+        let mut next = from;
         for batch in self.log.reader().batches_from(from) {
-            each(batch.map_err(|error| Fault::Log(error.to_string()))?)?;
+            let batch = batch.map_err(|error| match error {
+                ReadError::Fault(ottla_storage::Fault::Segment { what, .. }) => {
+                    Fault::Damaged { offset: next, why: what.into() }
+                }
+                error => Fault::Log(error.to_string()),
+            })?;
+            next = batch.header.next_offset();
+            each(batch)?;
         }
         Ok(())
+    }
+
+    fn truncate(&mut self, end: Offset) -> Result<(), Fault> {
+        Ok(self.log.truncate_to(end)?)
     }
 
     fn reset(&mut self, start: Offset) -> Result<(), Fault> {

@@ -5,7 +5,7 @@ mod common;
 use std::{path::Path, sync::Arc};
 
 use common::{Node, Setup};
-use ottla_raft::SegmentLog;
+use ottla_raft::{Fault, SegmentLog};
 use ottla_storage::{DirOptions, LogConfig, LogDir, MetaProperties};
 use ottla_types::SystemClock;
 use uuid::Uuid;
@@ -20,11 +20,27 @@ fn format(dir: &Path) {
 }
 
 fn start(dir: &Path) -> (LogDir, Node) {
+    let (logs, node) = try_start(dir, 10_000);
+    (logs, node.expect("recovers"))
+}
+
+fn try_start(dir: &Path, max_entries: u64) -> (LogDir, Result<Node, Fault>) {
     let logs = LogDir::open(dir, DirOptions::default(), Arc::new(SystemClock::new())).expect("opens");
     let log = SegmentLog::open(&logs, LogConfig::default()).expect("a metadata log");
-    let setup = Setup { dir: log.path(), ..Setup::alone(dir) };
-    let node = setup.start_on(logs.store().clone(), log, |_| {});
+    let setup = Setup { dir: log.path(), max_entries, ..Setup::alone(dir) };
+    let node = setup.try_start_on(logs.store().clone(), log, |_| {});
     (logs, node)
+}
+
+/// Changes one letter of a topic's name in the metadata log, in a part that the next start does not look at of itself.
+fn damage(dir: &Path, topic: &str) -> Vec<u8> {
+    let segment = dir.join("__cluster_metadata-0/00000000000000000000.log");
+    let sound = std::fs::read(&segment).expect("a segment");
+    let mut damaged = sound.clone();
+    let at = sound.windows(topic.len()).position(|bytes| bytes == topic.as_bytes()).expect("the topic");
+    damaged[at] ^= 1;
+    std::fs::write(&segment, damaged).expect("written");
+    sound
 }
 
 /// With `OTTLA_KEEP_METADATA` set to a directory the log stays there, for Kafka's own tools to be pointed at.
@@ -57,4 +73,56 @@ fn a_log_dir_is_founded_and_found_again() {
     assert!(orders.leader_epoch > 0 && orders.partition_epoch > 0);
     node.running.stop();
     drop(logs);
+}
+
+#[test]
+fn a_flipped_bit_is_written_over_from_rafts_log() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = temporary.path();
+    format(dir);
+    let (logs, node) = start(dir);
+    let epoch = node.join(-1);
+    node.create("orders", 3);
+    node.create("payments", 1);
+    logs.checkpoint().expect("written");
+    node.running.stop();
+    drop(logs);
+    let sound = damage(dir, "orders");
+
+    let (logs, node) = start(dir);
+    node.join(epoch - 1);
+    let image = node.image();
+    assert!(image.topic("orders").is_some() && image.topic("payments").is_some(), "{:?}", image.topics);
+    node.running.stop();
+    drop(logs);
+    let segment = dir.join("__cluster_metadata-0/00000000000000000000.log");
+    assert!(std::fs::read(segment).expect("a segment").starts_with(&sound));
+}
+
+#[test]
+fn a_flipped_bit_that_rafts_log_cannot_mend_stops_the_start_and_is_named() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = temporary.path();
+    format(dir);
+    let (logs, node) = try_start(dir, 1);
+    let node = node.expect("recovers");
+    node.join(-1);
+    node.create("orders", 3);
+    for number in 0..4 {
+        node.create(&format!("more-{number}"), 1);
+    }
+    logs.checkpoint().expect("written");
+    node.running.stop();
+    drop(logs);
+    let sound = damage(dir, "orders");
+
+    let (logs, refused) = try_start(dir, 1);
+    let fault = refused.err().expect("the damage is seen");
+    assert!(matches!(fault, Fault::Damaged { offset, .. } if offset > 0), "{fault}");
+    drop(logs);
+    // With the copy that the message asks for, all is there again.
+    std::fs::write(dir.join("__cluster_metadata-0/00000000000000000000.log"), sound).expect("written");
+    let (_logs, node) = start(dir);
+    assert_eq!(node.image().topics.len(), 5);
+    node.running.stop();
 }

@@ -45,6 +45,9 @@ impl FactLog for Disk {
     fn read(&self, from: Offset, each: &mut dyn FnMut(Batch) -> Result<(), Fault>) -> Result<(), Fault> {
         self.0.lock().expect("no panic").read(from, each)
     }
+    fn truncate(&mut self, end: Offset) -> Result<(), Fault> {
+        self.0.lock().expect("no panic").truncate(end)
+    }
     fn reset(&mut self, start: Offset) -> Result<(), Fault> {
         self.0.lock().expect("no panic").reset(start)
     }
@@ -114,6 +117,15 @@ impl Setup {
         log: impl FactLog,
         send: impl FnMut(Vec<Message>) + Send + 'static,
     ) -> Node {
+        self.try_start_on(store, log, send).expect("recovers")
+    }
+
+    pub fn try_start_on(
+        self,
+        store: Store,
+        log: impl FactLog,
+        send: impl FnMut(Vec<Message>) + Send + 'static,
+    ) -> Result<Node, Fault> {
         let voter = |id: &NodeId| Voter {
             id: *id,
             directory_id: Uuid::from_u128(u128::from(id.unsigned_abs())),
@@ -144,8 +156,8 @@ impl Setup {
             max_bytes_between_snapshots: self.max_bytes_between_snapshots,
             max_entries: self.max_entries,
         };
-        let running = ottla_raft::start(options, parts).expect("recovers");
-        Node { id: self.id, running, cell }
+        let running = ottla_raft::start(options, parts)?;
+        Ok(Node { id: self.id, running, cell })
     }
 }
 
