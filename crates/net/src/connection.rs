@@ -1,23 +1,32 @@
 //! One connection: read, hand over, answer in order. Idle, it is one small future without buffers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use futures::{
     FutureExt, StreamExt,
     future::{BoxFuture, ready},
     stream::FuturesOrdered,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
 use tracing::debug;
 
 use crate::{
     Frame, FrameService, Limits, Outcome,
-    intake::{Arrived, Intake, IntakeError, Memory},
-    transport::Transport,
+    intake::{Arrived, Intake, IntakeError, Memory, SLOW_AFTER},
+    transport::{Patience, Transport},
 };
 
-/// A frame that has begun to arrive must go on within this while memory is scarce.
-const STALL: Duration = Duration::from_secs(5);
+/// Answers of one connection that are ready while an earlier one is not: with more, its requests are not read on.
+const READY_MAX: usize = 8 << 20;
 
 /// Why a connection ended.
 pub(crate) enum End {
@@ -83,6 +92,27 @@ struct Answer {
     frame: Option<Frame>,
     last: bool,
     _permit: tokio::sync::OwnedSemaphorePermit,
+    _ready: Option<Ready>,
+}
+
+/// Bytes of an answer that is ready, counted until it is sent.
+struct Ready {
+    bytes: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Ready {
+    fn count(frame: Option<&Frame>, all: Arc<AtomicUsize>) -> Self {
+        let bytes = frame.map_or(0, Frame::len);
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self { bytes, all }
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A connection from the first byte of a request until nothing is in flight.
@@ -90,8 +120,12 @@ struct Busy<'a, S> {
     shared: &'a Shared<S>,
     transport: &'a Transport,
     intake: Intake,
-    arrived: Vec<Arrived>,
+    arrived: VecDeque<Arrived>,
     answers: FuturesOrdered<BoxFuture<'static, Answer>>,
+    /// Bytes of those answers that are ready. Made when the first of them is not.
+    ready: Option<Arc<AtomicUsize>>,
+    /// When something last came or went.
+    active: Instant,
     /// No more requests are read: the service refused one, or the process is shutting down.
     closing: bool,
 }
@@ -102,8 +136,10 @@ impl<'a, S: FrameService> Busy<'a, S> {
             shared,
             transport,
             intake: Intake::default(),
-            arrived: Vec::new(),
+            arrived: VecDeque::new(),
             answers: FuturesOrdered::new(),
+            ready: None,
+            active: Instant::now(),
             closing: false,
         }
     }
@@ -117,8 +153,8 @@ impl<'a, S: FrameService> Busy<'a, S> {
         loop {
             if read_now {
                 self.read().await?;
-                self.dispatch(session).await?;
             }
+            self.dispatch(session).await?;
             if self.answers.is_empty() && (self.closing || self.intake.is_empty()) {
                 return if self.closing { Err(End::Refused) } else { Ok(()) };
             }
@@ -139,32 +175,47 @@ impl<'a, S: FrameService> Busy<'a, S> {
             tokio::select! {
                 biased;
                 done = &mut read => return Ok(done?),
-                Some(answer) = self.answers.next() => send(self.transport, answer).await?,
+                Some(answer) = self.answers.next() => send(self.shared, self.transport, answer).await?,
             }
         }
     }
 
+    /// True when one more request may be served. Always when no answer is due.
+    fn has_room(&self) -> bool {
+        let ready = self.ready.as_ref().map_or(0, |ready| ready.load(Ordering::Relaxed));
+        self.answers.len() < self.shared.limits.in_flight_max.max(1) && ready < READY_MAX
+    }
+
+    /// Serves what has arrived, as far as there is room for the answers.
     async fn dispatch(&mut self, session: &mut S::Session) -> Result<(), End> {
-        for Arrived { frame, permit } in self.arrived.drain(..) {
+        while self.has_room() {
+            let Some(Arrived { frame, permit }) = self.arrived.pop_front() else { break };
             let (frame, last) = match self.shared.service.call(session, frame) {
                 Outcome::Now(frame) => (Some(frame), false),
                 Outcome::Silent => (None, false),
                 Outcome::Close => (None, true),
                 Outcome::Later(later) => {
-                    let answer = later.map(|frame| Answer { frame, last: false, _permit: permit });
+                    let all = self.ready.get_or_insert_default().clone();
+                    let answer = later.map(|frame| {
+                        let ready = Ready::count(frame.as_ref(), all);
+                        Answer { frame, last: false, _permit: permit, _ready: Some(ready) }
+                    });
                     self.answers.push_back(answer.boxed());
                     continue;
                 }
             };
-            let answer = Answer { frame, last, _permit: permit };
             if self.answers.is_empty() {
-                send(self.transport, answer).await?;
+                let answer = Answer { frame, last, _permit: permit, _ready: None };
+                send(self.shared, self.transport, answer).await?;
+                self.active = Instant::now();
             } else {
+                let counted = Ready::count(frame.as_ref(), self.ready.get_or_insert_default().clone());
+                let answer = Answer { frame, last, _permit: permit, _ready: Some(counted) };
                 self.answers.push_back(ready(answer).boxed());
             }
             if last {
                 self.closing = true;
-                break;
+                self.arrived.clear();
             }
         }
         if self.closing && self.answers.is_empty() {
@@ -175,36 +226,52 @@ impl<'a, S: FrameService> Busy<'a, S> {
 
     /// Waits for an answer or for more requests; true when there is something to read.
     async fn wait(&mut self, draining: &mut watch::Receiver<bool>) -> Result<bool, End> {
-        let limits = &self.shared.limits;
-        let may_read = !self.closing && self.answers.len() < limits.in_flight_max;
-        tokio::select! {
+        let idle = self.shared.limits.idle;
+        let may_read = !self.closing && self.arrived.is_empty() && self.has_room();
+        // The rest of a frame is waited for: one timer, for the two rules of those who do not send it.
+        let unfinished = may_read && !self.intake.is_empty();
+        let since = Instant::now();
+        let (look, expiry) = (since + SLOW_AFTER, self.active + idle);
+        let look = if self.answers.is_empty() { look.min(expiry) } else { look };
+        let readable = tokio::select! {
             biased;
             Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
-                send(self.transport, answer).await?;
-                Ok(false)
+                send(self.shared, self.transport, answer).await?;
+                self.active = Instant::now();
+                return Ok(false);
             }
             readable = self.transport.readable(), if may_read => {
                 readable?;
-                Ok(true)
+                true
             }
-            () = tokio::time::sleep(STALL), if may_read && !self.intake.is_empty() => {
-                if self.answers.is_empty() && self.shared.memory.scarce() {
-                    return Err(End::Stalled);
-                }
-                Ok(false)
-            }
+            () = sleep_until(look), if unfinished => false,
             () = drain_begins(draining), if !self.closing => {
                 self.closing = true;
-                if self.answers.is_empty() { Err(End::Drained) } else { Ok(false) }
+                return if self.answers.is_empty() { Err(End::Drained) } else { Ok(false) };
             }
-            else => Err(End::Drained),
+            else => return Err(End::Drained),
+        };
+        let now = Instant::now();
+        if unfinished {
+            self.intake.waited(now - since);
+            // Whatever came just now: a byte every now and then is not progress.
+            if self.intake.slow() && self.shared.memory.scarce() {
+                return Err(End::Stalled);
+            }
         }
+        if readable {
+            self.active = now;
+        } else if self.answers.is_empty() && now >= expiry {
+            return Err(End::Idle);
+        }
+        Ok(readable)
     }
 }
 
-async fn send(transport: &Transport, answer: Answer) -> Result<(), End> {
+async fn send<S>(shared: &Shared<S>, transport: &Transport, answer: Answer) -> Result<(), End> {
     if let Some(frame) = answer.frame {
-        transport.write(frame).await?;
+        let patience = Patience { idle: shared.limits.idle, memory: &shared.memory };
+        transport.write(frame, patience).await?;
     }
     if answer.last { Err(End::Refused) } else { Ok(()) }
 }
@@ -216,7 +283,7 @@ pub(crate) fn log(end: &End, peer: std::net::SocketAddr) {
         End::Idle => debug!("Connection with {peer} closed: idle longer than connections.max.idle.ms"),
         End::Refused => debug!("Connection with {peer} closed: a request could not be served"),
         End::Stalled => {
-            debug!("Connection with {peer} closed: half a request, no progress, and memory is short")
+            debug!("Connection with {peer} closed: half a request, hardly any progress, and memory is short")
         }
         End::Drained => debug!("Connection with {peer} closed: shutting down"),
         End::Failed(IntakeError::Io(e)) => debug!("Connection with {peer} lost: {e}"),

@@ -21,4 +21,6 @@ pub use service::{ConnectionInfo, FrameService, Limits, Outcome};
 pub use transport::SecurityProtocol;
 
 #[cfg(test)]
+mod attack_tests;
+#[cfg(test)]
 mod tests;

@@ -50,11 +50,13 @@ pub trait FrameService: Send + Sync + 'static {
 pub struct Limits {
     /// `socket.request.max.bytes`: a longer frame closes the connection.
     pub request_max_bytes: usize,
-    /// `queued.max.request.bytes`: memory of requests that are being read or served, over all connections.
+    /// `queued.max.request.bytes`: memory of requests that are being read or served, over all connections. An eighth
+    /// of it is for small requests only.
     pub queued_max_bytes: usize,
     /// Requests of one connection that may wait for their answers; more are not read meanwhile.
     pub in_flight_max: usize,
-    /// `connections.max.idle.ms`: a connection without traffic and without requests in flight is closed.
+    /// `connections.max.idle.ms`: a connection without traffic and without requests in flight is closed, also when it
+    /// has sent half a request, and one that takes nothing of an answer for as long.
     pub idle: Duration,
     /// How long requests in flight may take to finish when the process shuts down.
     pub drain: Duration,

@@ -2,31 +2,29 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::AtomicUsize},
 };
+pub(crate) use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::{
+use tokio::sync::Semaphore;
+pub(crate) use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Semaphore,
     task::JoinHandle,
 };
 
 use crate::{
-    BufferPool, ConnectionInfo, ConnectionLimits, Frame, FrameService, Limits, Listener, Outcome, Part,
-    SecurityProtocol, Shutdown, bind, serve,
+    BufferPool, ConnectionInfo, Frame, FrameService, Listener, Outcome, Part, SecurityProtocol, Shutdown,
+    bind, serve,
 };
+pub(crate) use crate::{ConnectionLimits, Limits};
 
 /// Echoes frames; `w…` waits until a later `g` lets it go, `s` says nothing, `c` closes, `f` sends a file.
-struct Echo {
-    go: Arc<Semaphore>,
-    calls: AtomicUsize,
+pub(crate) struct Echo {
+    pub(crate) go: Arc<Semaphore>,
+    pub(crate) calls: AtomicUsize,
     file: Arc<std::fs::File>,
 }
 
@@ -76,14 +74,14 @@ fn framed(body: &[u8]) -> Frame {
     Bytes::from([&len[..], body].concat()).into()
 }
 
-struct World {
-    addr: SocketAddr,
-    service: Arc<Echo>,
+pub(crate) struct World {
+    pub(crate) addr: SocketAddr,
+    pub(crate) service: Arc<Echo>,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
 }
 
-async fn world(limits: Limits, connections: ConnectionLimits) -> World {
+pub(crate) async fn world(limits: Limits, connections: ConnectionLimits) -> World {
     let file = tempfile::tempfile().expect("a temporary file");
     let content: Vec<u8> = (0..200_000u32).map(|i| (i % 251) as u8).collect();
     std::os::unix::fs::FileExt::write_all_at(&file, &content, 0).expect("it takes the bytes");
@@ -105,19 +103,19 @@ async fn world(limits: Limits, connections: ConnectionLimits) -> World {
     World { addr, service, shutdown, serving }
 }
 
-async fn send(stream: &mut TcpStream, body: &[u8]) {
+pub(crate) async fn send(stream: &mut TcpStream, body: &[u8]) {
     let len = u32::try_from(body.len()).expect("short").to_be_bytes();
     stream.write_all(&[&len[..], body].concat()).await.expect("sent");
 }
 
-async fn receive(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn receive(stream: &mut TcpStream) -> Vec<u8> {
     let len = stream.read_u32().await.expect("a length");
     let mut body = vec![0; len as usize];
     stream.read_exact(&mut body).await.expect("a body");
     body
 }
 
-async fn closed(stream: &mut TcpStream) -> bool {
+pub(crate) async fn closed(stream: &mut TcpStream) -> bool {
     matches!(stream.read(&mut [0; 16]).await, Ok(0) | Err(_))
 }
 

@@ -3,13 +3,17 @@
 //! TLS will be a second variant here: it reads file ranges into a pooled buffer where plaintext hands them to the
 //! kernel.
 
-use std::{fs::File, io, io::IoSlice, str::FromStr, sync::Arc};
+use std::{fs::File, io, io::IoSlice, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Buf;
 use smallvec::SmallVec;
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
-use crate::{Frame, Part};
+use crate::{Frame, Part, intake::Memory};
 
 /// How a listener protects its connections (`listener.security.protocol.map`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +50,20 @@ impl FromStr for SecurityProtocol {
     }
 }
 
+/// While memory is scarce, nobody keeps answers waiting longer than this.
+const UNREAD_SCARCE: Duration = Duration::from_secs(10);
+/// How often is looked whether it is.
+const UNREAD_LOOK: Duration = Duration::from_secs(2);
+
+/// How long a peer may leave its answers unread.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience<'a> {
+    /// Without any progress, at most this long.
+    pub(crate) idle: Duration,
+    /// Less when this is scarce.
+    pub(crate) memory: &'a Memory,
+}
+
 /// One connection's socket.
 pub(crate) struct Transport {
     stream: TcpStream,
@@ -69,8 +87,33 @@ impl Transport {
         self.stream.try_read(buf)
     }
 
+    /// Bytes that have arrived and wait in the kernel.
+    pub(crate) fn unread(&self) -> usize {
+        let bytes = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
+        // A kernel's buffer is not longer; whatever it says, the sum with a frame's length does not overflow.
+        usize::try_from(bytes).unwrap_or(0).min(1 << 30)
+    }
+
+    /// Waits until the kernel takes more.
+    ///
+    /// # Errors
+    /// `TimedOut` when the peer takes nothing for too long.
+    async fn writable(&self, patience: Patience<'_>) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            let left = patience.idle.saturating_sub(began.elapsed());
+            if let Ok(writable) = timeout(left.min(UNREAD_LOOK), self.stream.writable()).await {
+                return writable;
+            }
+            let quiet = began.elapsed();
+            if quiet >= patience.idle || (quiet >= UNREAD_SCARCE && patience.memory.scarce()) {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers"));
+            }
+        }
+    }
+
     /// Writes the whole frame.
-    pub(crate) async fn write(&self, frame: Frame) -> io::Result<()> {
+    pub(crate) async fn write(&self, frame: Frame, patience: Patience<'_>) -> io::Result<()> {
         let mut parts = frame.0;
         for part in &mut parts {
             if let Part::File { file, offset, len } = part
@@ -85,11 +128,11 @@ impl Transport {
                 Part::Bytes(_) => {
                     let end = parts[at..].iter().position(|part| matches!(part, Part::File { .. }));
                     let end = end.map_or(parts.len(), |n| at + n).min(at + IOVECS);
-                    self.write_bytes(&mut parts[at..end]).await?;
+                    self.write_bytes(&mut parts[at..end], patience).await?;
                     at = end;
                 }
                 Part::File { file, offset, len } => {
-                    self.write_file(file, *offset, *len).await?;
+                    self.write_file(file, *offset, *len, patience).await?;
                     at += 1;
                 }
             }
@@ -97,7 +140,7 @@ impl Transport {
         Ok(())
     }
 
-    async fn write_bytes(&self, parts: &mut [Part]) -> io::Result<()> {
+    async fn write_bytes(&self, parts: &mut [Part], patience: Patience<'_>) -> io::Result<()> {
         loop {
             let written = {
                 let slices: SmallVec<[IoSlice<'_>; IOVECS]> = parts
@@ -115,14 +158,20 @@ impl Transport {
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => advance(parts, n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable(patience).await?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
     }
 
-    async fn write_file(&self, file: &Arc<File>, offset: u64, len: usize) -> io::Result<()> {
+    async fn write_file(
+        &self,
+        file: &Arc<File>,
+        offset: u64,
+        len: usize,
+        patience: Patience<'_>,
+    ) -> io::Result<()> {
         let (mut at, end) = (offset, offset + len as u64);
         while at < end {
             let left = usize::try_from(end - at).unwrap_or(usize::MAX);
@@ -133,7 +182,7 @@ impl Transport {
                 // The range was cut off under us (the log was truncated): the frame cannot be completed.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable(patience).await?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
