@@ -24,7 +24,8 @@ pub struct Identity {
 
 /// Reads the log directories when the broker starts, and formats those that are not formatted: all of them when
 /// `on_the_way` says so (with the cluster id given, or a new one), else only where the directory of the metadata is
-/// formatted already, as Kafka does for a disk that was added or replaced.
+/// formatted already, as Kafka does for a disk that was added or replaced. The directory of the metadata is never
+/// formatted on the way beside another one that is in use: what is in that one would belong to nobody.
 ///
 /// # Errors
 /// One line: a directory that is not formatted, of another cluster or node, or that can not be read.
@@ -37,6 +38,18 @@ pub fn ensure_formatted(
     let dirs = directories(config);
     let found = read_all(&dirs)?;
     let known = agree(&dirs, &found, config.node_id, None)?;
+    if found[0].is_none()
+        && let Some(used) = in_use(&dirs, &found)?
+    {
+        return Err(format!(
+            "log directory {} of the metadata is not formatted, but {used} is, and is in use: the cluster's metadata \
+             is lost or not mounted. Restore or mount it. If it is lost for good, format the directory by hand with \
+             ottla storage format --ignore-formatted -t {} -c with this configuration file; partitions that the \
+             cluster does not know then are kept as strays",
+            dirs[0],
+            known.unwrap_or_default()
+        ));
+    }
     if found[0].is_none() && !on_the_way {
         return Err(format!(
             "log directory {} is not formatted: run ottla storage format -t $(ottla storage random-uuid) -c with this \
@@ -78,6 +91,21 @@ pub(super) fn format_one(
 /// A directory's identity; `None` when it has none or is not there.
 pub(super) fn read_one(dir: &str) -> Result<Option<MetaProperties>, String> {
     MetaProperties::read(Path::new(dir)).map_err(|fault| fault.to_string())
+}
+
+/// A formatted directory that holds more than its identity.
+fn in_use<'a>(dirs: &'a [String], found: &[Option<MetaProperties>]) -> Result<Option<&'a String>, String> {
+    for (dir, _) in dirs.iter().zip(found).filter(|(_, meta)| meta.is_some()) {
+        let failed = |error: std::io::Error| format!("cannot list {dir}: {error}");
+        for entry in std::fs::read_dir(dir).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            // What a file system has of itself.
+            if name != "meta.properties" && name != "lost+found" {
+                return Ok(Some(dir));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn read_all(dirs: &[String]) -> Result<Vec<Option<MetaProperties>>, String> {

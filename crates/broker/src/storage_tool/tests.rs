@@ -211,6 +211,22 @@ fn the_broker_formats_on_the_way_only_when_it_may() {
     let two = load(&node.write("q", &["a", "b"], ""));
     let added = ensure_formatted(&two, false, None, &mut node.rng).unwrap();
     assert_eq!(added.formatted, [node.path("b")], "a disk that was added");
+    std::fs::remove_dir_all(node.path("a")).unwrap();
+    let beside_nothing = ensure_formatted(&two, true, None, &mut node.rng).unwrap();
+    assert_eq!(
+        (beside_nothing.cluster_id.as_str(), beside_nothing.formatted),
+        ("given", vec![node.path("a")])
+    );
+    std::fs::remove_dir_all(node.path("a")).unwrap();
+    std::fs::create_dir(Path::new(&node.path("b")).join("topic-0")).unwrap();
+    for on_the_way in [true, false] {
+        let refused = ensure_formatted(&two, on_the_way, None, &mut node.rng).unwrap_err();
+        assert!(refused.contains("metadata is lost or not mounted"), "{refused}");
+        assert!(refused.contains(&node.path("b")) && refused.contains("-t given"), "{refused}");
+        assert!(!Path::new(&node.path("a")).exists(), "it stays as it is");
+    }
+    let by_hand = load(&node.write("s", &["a"], ""));
+    ensure_formatted(&by_hand, true, Some("given"), &mut node.rng).unwrap();
     let other = load(&node.write("r", &["a"], ""));
     let stranger = BrokerConfig { node_id: 2, ..other };
     let refused = ensure_formatted(&stranger, true, None, &mut node.rng).unwrap_err();
