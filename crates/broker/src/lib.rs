@@ -2,14 +2,17 @@
 //!
 //! What is where:
 //! - [`cli`], [`storage_tool`], [`logging`]: what a person sees;
+//! - [`open_files`]: what the process may take of the system;
 //! - [`Server`]: a node's life, in stages, and what each stage makes;
 //! - the private modules: one stage or translation each.
 
 mod applier;
 pub mod cli;
+mod health;
 mod listeners;
 mod log_dirs;
 pub mod logging;
+pub mod open_files;
 mod quorum;
 mod registration;
 mod server;

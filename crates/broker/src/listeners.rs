@@ -5,11 +5,16 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use anyhow::{Result, bail};
 use ottla_config::{BrokerConfig, SecurityProtocol as Configured};
 use ottla_net::{Bound, ConnectionLimits, Limits, Listener, SecurityProtocol};
-use tracing::warn;
+use tracing::{info, warn};
+
+use crate::open_files;
 
 /// Binds every listener of the broker. Those of the controller are bound when there are other nodes to hear.
 pub(crate) async fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
     let limits = limits(config);
+    for listener in config.listeners.listeners.iter().filter(|listener| listener.is_controller) {
+        info!("listener {} is not served by a cluster of one node", listener.endpoint.name);
+    }
     let mut bound = Vec::new();
     for listener in config.listeners.listeners.iter().filter(|listener| !listener.is_controller) {
         let protocol = protocol(listener.protocol);
@@ -76,11 +81,14 @@ fn backlog(configured: i32) -> u32 {
     if configured == 50 { u16::MAX.into() } else { configured.unsigned_abs() }
 }
 
-/// How many connections there may be.
+/// How many connections there may be: never so many that the logs could not open their files.
 pub(crate) async fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
     let limit = |n: i32| usize::try_from(n).ok().filter(|_| n != i32::MAX);
     let mut limits = ConnectionLimits {
-        total: limit(config.connections.max_connections),
+        total: [limit(config.connections.max_connections), open_files::for_connections()]
+            .into_iter()
+            .flatten()
+            .min(),
         per_ip: limit(config.connections.max_connections_per_ip),
         ..ConnectionLimits::default()
     };

@@ -138,15 +138,19 @@ impl Registration {
         }
     }
 
-    /// Heartbeats until it is dropped.
+    /// Heartbeats until it is dropped, or until `failed` says that this broker is of no use any more.
     pub(crate) async fn keep_alive(
         self,
         controllers: Arc<Controllers>,
         image: Arc<ImageCell>,
         every: Duration,
+        failed: impl Fn() -> bool,
     ) {
         loop {
             tokio::time::sleep(every).await;
+            if failed() {
+                return;
+            }
             if let Err(e) = self.heartbeat(&controllers, &image, false).await {
                 warn!("[BrokerLifecycleManager id={}] {e:#}", self.node_id);
             }

@@ -21,7 +21,7 @@ use tracing::info;
 
 use crate::{
     applier::Applier,
-    listeners, log_dirs, quorum,
+    health, listeners, log_dirs, quorum,
     registration::{self, Registration},
     settings,
 };
@@ -100,7 +100,8 @@ impl Server {
         self.bound.iter().filter_map(|bound| Some((&**bound.name(), bound.local_addr().ok()?)))
     }
 
-    /// Serves until `stop` ends, then drains, flushes and marks the log dirs clean.
+    /// Serves until `stop` ends, then drains, flushes and marks the log dirs clean. Ends the process with 1 when all
+    /// log dirs or the metadata quorum have failed.
     ///
     /// # Errors
     /// When a log could not be closed cleanly: the next start will recover it.
@@ -131,13 +132,28 @@ impl Server {
             async move { ottla_net::serve(bound, router, limits, connections, pool, &shutdown).await }
         });
         let interval = Duration::from_millis(self.config.broker_heartbeat_interval_ms.unsigned_abs().into());
-        let heartbeats = tokio::spawn(self.registration.clone().keep_alive(
+        let (replicas, dirs) = (self.replicas.clone(), self.config.dirs.log_dirs.len());
+        let mut heartbeats = tokio::spawn(self.registration.clone().keep_alive(
             self.controllers.clone(),
             self.image.clone(),
             interval,
+            move || replicas.failed_dirs() == dirs,
         ));
         info!("[KafkaRaftServer nodeId={}] Kafka Server started", self.config.node_id);
-        stop.await;
+        tokio::select! {
+            biased;
+            () = stop => {}
+            fault = health::quorum_fault(self.quorum.handle.status()) => {
+                health::halt(&format!("Encountered fatal fault: {fault}"));
+            }
+            ended = &mut heartbeats => health::halt(&match ended {
+                Ok(()) => {
+                    let dirs = self.config.dirs.log_dirs.join(", ");
+                    format!("Shutdown broker because all log dirs in {dirs} have failed")
+                }
+                Err(e) => format!("Encountered fatal fault: {e}"),
+            }),
+        }
         info!("[BrokerServer id={}] shutting down", self.config.node_id);
         heartbeats.abort();
         self.registration.leave(&self.controllers, &self.image).await;

@@ -2,15 +2,15 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use ottla_protocol::messages::{FetchRequest, JoinGroupRequest, MetadataRequest};
 use ottla_records::Producer;
 use support::{
     Home, Node,
     requests::{
-        JOIN_GROUP, await_coordinator, batch, commit_request, committed, create_topic, fetch_request,
-        group_state, join_request, member_id, produce, producer_id, read_all,
+        JOIN_GROUP, await_coordinator, batch, commit_request, committed, create_topic, create_topics_request,
+        fetch_request, group_state, join_request, member_id, produce, producer_id, read_all,
     },
 };
 
@@ -189,4 +189,40 @@ fn a_kill_loses_no_topic_no_record_no_committed_offset_and_no_sequence() {
     let next = produce(&mut client, "kept", 2, next);
     assert_eq!((next.error_code, next.base_offset), (0, 14));
     assert_ne!(producer_id(&mut client), producer.id, "no producer id is given twice");
+}
+
+#[test]
+fn it_ends_when_all_its_log_dirs_have_failed() {
+    let home = Home::new();
+    let node = home.start(&["broker.heartbeat.interval.ms=100"]);
+    std::fs::rename(home.data(), home.path().join("elsewhere")).expect("it is there");
+    let mut client = node.connect();
+    client.send(7, &create_topics_request("nowhere", 1, &[])).expect("sent");
+    let (status, said) = node.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("Shutdown broker because all log dirs in") && said.contains("have failed"),
+        "{said}"
+    );
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn more_connections_than_files_do_not_take_the_logs_their_files() {
+    let home = Home::new();
+    let properties = home.properties("");
+    let node = Node::of(home.spawn_with_files(256, &[properties.to_str().expect("text"), "--auto-format"]));
+    let mut client = node.connect();
+    create_topic(&mut client, "before", 1, &[]);
+    // Most of them wait in the listen queue.
+    let crowd: Vec<_> = (0..400).map(|_| TcpStream::connect(node.address).expect("queued")).collect();
+    create_topic(&mut client, "kept", 20, &[]);
+    for partition in 0..20 {
+        let answer = produce(&mut client, "kept", partition, batch([&b"one"[..]], Producer::NONE));
+        assert_eq!(answer.error_code, 0, "partition {partition}: {}", node.said());
+    }
+    drop(crowd);
+    node.assert_well();
+    assert!(!node.said().contains("offline"), "{}", node.said());
+    assert_eq!(node.terminate().code(), Some(0));
 }

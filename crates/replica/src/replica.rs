@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -57,9 +57,31 @@ impl Dir {
         self.offline.load(Ordering::Acquire)
     }
 
-    /// The disk refused: nothing more is written here, and what cannot be known is not acknowledged.
+    /// The disk refused: nothing more is written here, and what cannot be known is not acknowledged. Not so when the
+    /// system is out of file descriptors: then only what was asked for just now is refused.
     pub(crate) fn fail(&self, fault: &Fault) {
-        report(&self.offline, fault);
+        if out_of_files(fault) {
+            refused_for_want_of_files(fault);
+        } else {
+            report(&self.offline, fault);
+        }
+    }
+}
+
+/// Too many files are open, in this process (EMFILE) or on the machine (ENFILE): that passes, and says nothing of the
+/// disk.
+fn out_of_files(fault: &Fault) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(fault, Fault::Io { source, .. } if matches!(source.raw_os_error(), Some(ENFILE | EMFILE)))
+}
+
+/// Whoever asks again at once is refused again: the log gets a line when their number has doubled.
+fn refused_for_want_of_files(fault: &Fault) {
+    static REFUSED: AtomicU64 = AtomicU64::new(0);
+    let refused = REFUSED.fetch_add(1, Ordering::Relaxed) + 1;
+    if refused.is_power_of_two() {
+        tracing::warn!("Requests refused for want of file descriptors: {refused} so far; {fault}");
     }
 }
 
@@ -325,5 +347,20 @@ fn view_of(partition: &Partition) -> View {
         epoch_start: partition.epochs().latest().map_or(0, |(_, start)| start),
         is_leader,
         has_aborted: partition.producers().has_aborted(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_files_is_told_from_a_failing_disk() {
+        let fault = |code| {
+            let source = std::io::Error::from_raw_os_error(code);
+            Fault::Io { op: "open", path: "log".into(), source }
+        };
+        assert!(out_of_files(&fault(24)) && out_of_files(&fault(23)));
+        assert!(!out_of_files(&fault(5)) && !out_of_files(&fault(28)));
     }
 }

@@ -73,9 +73,18 @@ impl Home {
 
     /// Starts the binary with these arguments.
     pub fn spawn(&self, arguments: &[&str]) -> Process {
-        let mut child = self.command(arguments).spawn().expect("the binary was built for this test");
-        let log = Log::of(child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-        Process { child, log }
+        Process::of(self.command(arguments))
+    }
+
+    /// As [`spawn`](Self::spawn), and the process may have this many files open.
+    pub fn spawn_with_files(&self, files: u32, arguments: &[&str]) -> Process {
+        let bare = self.command(arguments);
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().current_dir(self.path());
+        command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        command.arg(bare.get_program()).args(bare.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::of(command)
     }
 
     /// Starts a node without a property file, on a port of the system's choice, and waits until it serves.
@@ -110,6 +119,12 @@ pub struct Process {
 }
 
 impl Process {
+    fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the binary was built for this test");
+        let log = Log::of(child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        Self { child, log }
+    }
+
     /// Waits until it has ended.
     pub fn end(&mut self) -> ExitStatus {
         self.log.wait_for_the_end();
@@ -163,6 +178,12 @@ impl Node {
     pub fn kill(mut self) {
         self.process.signal(Signal::KILL);
         self.process.end();
+    }
+
+    /// Waits until it has ended of itself. Returns how, and what it said.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let status = self.process.end();
+        (status, self.said())
     }
 
     /// SIGTERM; waits for the end.

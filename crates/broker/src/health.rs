@@ -1,0 +1,20 @@
+//! What ends a node that nobody asked to stop: its metadata quorum failed, or all its log dirs have.
+
+use ottla_raft::Status;
+use tokio::sync::watch;
+use tracing::error;
+
+/// Waits until the quorum's driver has stopped; why it did.
+pub(crate) async fn quorum_fault(mut status: watch::Receiver<Status>) -> String {
+    let failed = status.wait_for(|status| status.fault.is_some()).await;
+    let fault = failed.ok().and_then(|status| status.fault.clone());
+    // Its status goes without a fault when the thread panics.
+    fault.unwrap_or_else(|| "the metadata quorum's thread ended".to_owned())
+}
+
+/// Ends the process at once, as Kafka does: what cannot be written needs no orderly end, and what waits for the disk
+/// might wait for ever. The next start finds the log dirs as after a crash.
+pub(crate) fn halt(why: &str) -> ! {
+    error!("{why}");
+    std::process::exit(1)
+}
