@@ -3,6 +3,11 @@
 use tokio::time::{sleep, timeout};
 
 use super::tests::*;
+use crate::{
+    BufferPool,
+    intake::Memory,
+    transport::{Patience, Transport},
+};
 
 /// Announces `len` bytes and sends `sent` of them.
 async fn begin(world: &World, len: u32, sent: usize) -> TcpStream {
@@ -80,6 +85,23 @@ async fn who_does_not_read_is_closed_after_the_idle_limit() {
     let sending =
         async { while client.write_all(&len).await.is_ok() && client.write_all(&body).await.is_ok() {} };
     timeout(Duration::from_secs(20), sending).await.expect("the broker ends the connection");
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_closed_early_when_memory_is_scarce() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port 0 is always free");
+    let _client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+    let transport = Transport::new(listener.accept().await.expect("accepted").0);
+    let memory = Memory::new(BufferPool::new(0), 1 << 20);
+    let patience =
+        Patience { idle: Duration::from_secs(600), scarce: Duration::from_millis(100), memory: &memory };
+    let frame = || bytes::Bytes::from(vec![0; 64 << 20]).into();
+    let plenty = timeout(Duration::from_millis(500), transport.write(frame(), patience)).await;
+    assert!(plenty.is_err(), "it waits while there is memory");
+    let _held = memory.try_reserve(800 << 10).expect("nothing is taken");
+    let scarce = timeout(Duration::from_secs(10), transport.write(frame(), patience)).await;
+    let error = scarce.expect("it does not wait for long").expect_err("nobody reads");
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]

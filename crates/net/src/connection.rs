@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{
@@ -27,6 +28,8 @@ use crate::{
 
 /// Answers of one connection that are ready while an earlier one is not: with more, its requests are not read on.
 const READY_MAX: usize = 8 << 20;
+/// While memory is scarce, nobody leaves answers unread for longer than this.
+const UNREAD_SCARCE: Duration = Duration::from_secs(10);
 
 /// Why a connection ended.
 pub(crate) enum End {
@@ -270,7 +273,7 @@ impl<'a, S: FrameService> Busy<'a, S> {
 
 async fn send<S>(shared: &Shared<S>, transport: &Transport, answer: Answer) -> Result<(), End> {
     if let Some(frame) = answer.frame {
-        let patience = Patience { idle: shared.limits.idle, memory: &shared.memory };
+        let patience = Patience { idle: shared.limits.idle, scarce: UNREAD_SCARCE, memory: &shared.memory };
         transport.write(frame, patience).await?;
     }
     if answer.last { Err(End::Refused) } else { Ok(()) }

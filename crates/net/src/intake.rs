@@ -63,7 +63,7 @@ impl Memory {
         reserved.map_err(|_| IntakeError::Scarce)
     }
 
-    fn try_reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn try_reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         self.budget.clone().try_acquire_many_owned(self.permits(bytes)).ok()
     }
 

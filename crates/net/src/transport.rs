@@ -50,9 +50,7 @@ impl FromStr for SecurityProtocol {
     }
 }
 
-/// While memory is scarce, nobody keeps answers waiting longer than this.
-const UNREAD_SCARCE: Duration = Duration::from_secs(10);
-/// How often is looked whether it is.
+/// How often is looked whether memory has become scarce while a peer does not read.
 const UNREAD_LOOK: Duration = Duration::from_secs(2);
 
 /// How long a peer may leave its answers unread.
@@ -60,7 +58,9 @@ const UNREAD_LOOK: Duration = Duration::from_secs(2);
 pub(crate) struct Patience<'a> {
     /// Without any progress, at most this long.
     pub(crate) idle: Duration,
-    /// Less when this is scarce.
+    /// At most this long while memory is scarce.
+    pub(crate) scarce: Duration,
+    /// What may be scarce.
     pub(crate) memory: &'a Memory,
 }
 
@@ -100,13 +100,14 @@ impl Transport {
     /// `TimedOut` when the peer takes nothing for too long.
     async fn writable(&self, patience: Patience<'_>) -> io::Result<()> {
         let began = Instant::now();
+        let look = patience.scarce.min(UNREAD_LOOK);
         loop {
             let left = patience.idle.saturating_sub(began.elapsed());
-            if let Ok(writable) = timeout(left.min(UNREAD_LOOK), self.stream.writable()).await {
+            if let Ok(writable) = timeout(left.min(look), self.stream.writable()).await {
                 return writable;
             }
             let quiet = began.elapsed();
-            if quiet >= patience.idle || (quiet >= UNREAD_SCARCE && patience.memory.scarce()) {
+            if quiet >= patience.idle || (quiet >= patience.scarce && patience.memory.scarce()) {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers"));
             }
         }
