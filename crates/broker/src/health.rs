@@ -18,3 +18,18 @@ pub(crate) fn halt(why: &str) -> ! {
     error!("{why}");
     std::process::exit(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_of_the_quorum_is_told_and_so_is_a_thread_that_is_gone() {
+        let (status, watching) = watch::channel(Status::default());
+        status.send_modify(|status| status.fault = Some("no disk".to_owned()));
+        assert_eq!(quorum_fault(watching).await, "no disk");
+        let (status, watching) = watch::channel(Status::default());
+        drop(status);
+        assert_eq!(quorum_fault(watching).await, "the metadata quorum's thread ended");
+    }
+}
