@@ -61,7 +61,10 @@ pub enum Fault {
         why: String,
     },
     /// The metadata log has a batch that raft's log says is another one.
-    #[error("the metadata log differs from raft's log at offset {offset}")]
+    #[error(
+        "the metadata log differs from raft's log at offset {offset}: one of them is damaged; restore the metadata \
+         directory from a copy"
+    )]
     Contradiction {
         /// Base offset of the batch.
         offset: Offset,

@@ -76,7 +76,7 @@ pub(crate) fn recover<M: Machine>(
     let mut timestamp = Millis(-1);
     let mut headers = Vec::new();
     let mut read = log.read(next, &mut |batch| {
-        check(&batch, next)?;
+        check(&batch, next, headers.is_empty())?;
         next = batch.header.next_offset();
         epoch = batch.header.partition_leader_epoch;
         timestamp = Millis(batch.header.max_timestamp);
@@ -103,12 +103,12 @@ pub(crate) fn recover<M: Machine>(
 }
 
 /// Whether a batch is what was written, and where it has to be: `next` is the first offset that is not known yet.
-fn check(batch: &Batch, next: Offset) -> Result<(), Fault> {
+fn check(batch: &Batch, next: Offset, first: bool) -> Result<(), Fault> {
     let damaged = |why| Fault::Damaged { offset: next, why };
     batch.verify_crc().map_err(|error| damaged(error.to_string()))?;
     // Only the first may begin before: a snapshot need not end where a batch does. Offsets are not under the checksum.
     let base = batch.header.base_offset;
-    if base > next || batch.header.next_offset() <= next {
+    if base > next || (base < next && !first) || batch.header.next_offset() <= next {
         return Err(damaged(format!("the batch there says that its offset is {base}")));
     }
     Ok(())
