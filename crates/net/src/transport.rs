@@ -3,9 +3,10 @@
 //! TLS will be a second variant here: it reads file ranges into a pooled buffer where plaintext hands them to the
 //! kernel.
 
-use std::{fs::File, io, io::IoSlice, str::FromStr, sync::Arc, time::Duration};
+use std::{fs::File, io, io::IoSlice, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Buf;
+use rustix::fs::{Advice, fadvise};
 use smallvec::SmallVec;
 use tokio::{
     io::Interest,
@@ -71,6 +72,8 @@ pub(crate) struct Transport {
 
 /// File ranges up to this length are read and sent with the bytes around them: one system call instead of three.
 const INLINE_FILE: usize = 16 << 10;
+/// Bytes behind a range that are asked for with it.
+const READ_AHEAD: u64 = 2 << 20;
 /// Pieces handed to the kernel in one call.
 const IOVECS: usize = 64;
 
@@ -173,6 +176,7 @@ impl Transport {
         len: usize,
         patience: Patience<'_>,
     ) -> io::Result<()> {
+        ahead(file, offset, len);
         let (mut at, end) = (offset, offset + len as u64);
         while at < end {
             let left = usize::try_from(end - at).unwrap_or(usize::MAX);
@@ -190,6 +194,13 @@ impl Transport {
         }
         Ok(())
     }
+}
+
+/// Asks the kernel for the range and what a sequential reader wants next, in large reads and before anyone waits for
+/// them; its own read-ahead is a tenth as long. Costs next to nothing where the pages are there.
+fn ahead(file: &File, offset: u64, len: usize) {
+    // Advice: where it is not taken the read is slower, nothing else.
+    let _ = fadvise(file, offset, NonZeroU64::new(len as u64 + READ_AHEAD), Advice::WillNeed);
 }
 
 fn read_range(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
