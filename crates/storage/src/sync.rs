@@ -1,6 +1,6 @@
 //! Durability: one fdatasync for everything that waits.
 
-use std::sync::Arc;
+use std::{fs::File, sync::Arc};
 
 use ottla_types::Offset;
 use smallvec::SmallVec;
@@ -38,7 +38,15 @@ impl LogReader {
                 .collect();
             (targets, state.log_end, std::mem::take(&mut state.names_unsynced))
         };
-        let synced = self.sync_files(&targets, names_too);
+        let files: Result<Vec<_>, Fault> = targets
+            .iter()
+            .map(|handle| self.shared.files.get(handle, false, || self.segment_path(handle.base)))
+            .collect();
+        let files = files.inspect_err(|_| {
+            // Nothing was tried: what is on the disk is as sound as before, and the next call tries again.
+            self.state.write().names_unsynced |= names_too;
+        })?;
+        let synced = self.sync_files(&targets, &files, names_too);
         let mut state = self.state.write();
         match synced {
             Ok(()) => {
@@ -52,11 +60,10 @@ impl LogReader {
         }
     }
 
-    fn sync_files(&self, targets: &[Arc<Handle>], names_too: bool) -> Result<(), Fault> {
-        for handle in targets {
-            let path = || self.segment_path(handle.base);
-            let file = self.shared.files.get(handle, false, path)?;
-            rustix::fs::fdatasync(&*file).map_err(|e| Fault::os("sync", path())(e))?;
+    fn sync_files(&self, targets: &[Arc<Handle>], files: &[Arc<File>], names_too: bool) -> Result<(), Fault> {
+        for (handle, file) in targets.iter().zip(files) {
+            rustix::fs::fdatasync(&**file)
+                .map_err(|e| Fault::os("sync", self.segment_path(handle.base))(e))?;
         }
         if names_too {
             // Nothing is acknowledged as synced whose topic would not be known after a power cut.
