@@ -25,6 +25,8 @@ use crate::{Command, State, Turn, text, topics::Affected};
 #[derive(Clone, Copy, Debug)]
 struct Contact {
     epoch: i64,
+    /// When it was last heard of.
+    at: Millis,
     metadata_offset: Offset,
     /// Once its leaders were moved for a shutdown: where others must have got to before it may go.
     moved_at: Option<Offset>,
@@ -126,7 +128,9 @@ impl Turn<'_, '_> {
             _ => self.state.next_offset() + i64::try_from(self.facts.len()).expect("a small number"),
         };
         self.add(registration(request, epoch, existing.filter(|_| same).as_deref()));
-        self.soft.contacts.insert(id, Contact { epoch, metadata_offset: -1, moved_at: None });
+        self.soft
+            .contacts
+            .insert(id, Contact { epoch, at: self.ctx.now, metadata_offset: -1, moved_at: None });
         self.soft.sessions.set(id, self.ctx.now.plus(self.state.settings.broker_session_timeout_ms));
         Ok(epoch)
     }
@@ -189,6 +193,17 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// A broker whose connections closed is gone, unless it was heard of after that.
+    pub(crate) fn broker_lost(&mut self, id: NodeId, epoch: i64, since: Millis) {
+        let heard =
+            self.soft.contacts.get(&id).is_some_and(|contact| contact.epoch == epoch && contact.at > since);
+        let same = self.image().broker(id).is_some_and(|broker| broker.epoch == epoch);
+        if same && !heard {
+            self.soft.sessions.cancel(&id);
+            self.fence_stale(id);
+        }
+    }
+
     fn fence(&mut self, broker: &BrokerRegistration) {
         let id = broker.id;
         self.change_partitions(Affected { without: Some(id), unclean: &[], back: None }, |image, node| {
@@ -219,8 +234,12 @@ impl Turn<'_, '_> {
         }
         let broker = self.image().broker(id).cloned().expect("its epoch was checked");
         let moved_at = self.soft.contacts.get(&id).and_then(|contact| contact.moved_at);
-        let contact =
-            Contact { epoch: broker.epoch, metadata_offset: request.current_metadata_offset, moved_at };
+        let contact = Contact {
+            epoch: broker.epoch,
+            at: self.ctx.now,
+            metadata_offset: request.current_metadata_offset,
+            moved_at,
+        };
         self.soft.contacts.insert(id, contact);
         self.soft.sessions.set(id, self.ctx.now.plus(self.state.settings.broker_session_timeout_ms));
         if let Some(cordoned) = &request.cordoned_log_dirs

@@ -1,14 +1,18 @@
 //! What the controller is asked, and what it answers.
 
 use ottla_protocol::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterPartitionRequest,
+    AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
     ControllerRegistrationRequest, ControllerRegistrationResponse, CreatePartitionsRequest,
     CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-    UnregisterBrokerRequest, UnregisterBrokerResponse,
+    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    UnregisterBrokerRequest, UnregisterBrokerResponse, UnregisterControllerRequest,
+    UnregisterControllerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
-use ottla_types::NodeId;
+use ottla_types::{Millis, NodeId};
 
 /// A command. Those that carry a request are given an answer of the same name.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +21,18 @@ pub enum Command {
     Activate,
     /// A broker has not been heard of for its session timeout. From the machine itself.
     FenceStale(NodeId),
+    /// Every connection that a broker's heartbeats came over is closed and it does not answer a new one. It is fenced at
+    /// once, unless it was heard of after `since` or has registered anew. No answer.
+    BrokerLost {
+        /// The broker.
+        id: NodeId,
+        /// Its epoch as its last heartbeat named it.
+        epoch: i64,
+        /// When the last connection closed, by the clock that decisions are made by.
+        since: Millis,
+    },
+    /// Time to give leaders back to preferred replicas and to partitions without one. From the machine itself.
+    Balance,
     /// A broker starts.
     RegisterBroker(BrokerRegistrationRequest),
     /// An operator takes a broker out of the cluster.
@@ -25,6 +41,8 @@ pub enum Command {
     BrokerHeartbeat(BrokerHeartbeatRequest),
     /// A controller starts.
     RegisterController(ControllerRegistrationRequest),
+    /// An operator takes a controller out of the list of the registered (key 94).
+    UnregisterController(UnregisterControllerRequest),
     /// KIP-4. Topics that the request names twice are refused here.
     CreateTopics(CreateTopicsRequest),
     /// By name or id. Requests of old versions name topics in `topic_names`.
@@ -33,6 +51,18 @@ pub enum Command {
     CreatePartitions(CreatePartitionsRequest),
     /// KIP-339.
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// The older way: what is not named is reset (key 33).
+    AlterConfigs(AlterConfigsRequest),
+    /// KIP-183, KIP-460.
+    ElectLeaders(ElectLeadersRequest),
+    /// KIP-455, KIP-860.
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    /// KIP-455. Changes nothing.
+    ListPartitionReassignments(ListPartitionReassignmentsRequest),
+    /// KIP-584, KIP-778. Version 0 says `allow_downgrade`, later ones `upgrade_type`.
+    UpdateFeatures(UpdateFeaturesRequest),
+    /// A broker says which log dirs hold its replicas (KIP-858).
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
     /// A leader reports a changed in-sync set (KIP-497).
     AlterPartition(AlterPartitionRequest),
     /// A broker needs producer ids (KIP-730).
@@ -47,10 +77,17 @@ pub enum Answer {
     UnregisterBroker(UnregisterBrokerResponse),
     BrokerHeartbeat(BrokerHeartbeatResponse),
     RegisterController(ControllerRegistrationResponse),
+    UnregisterController(UnregisterControllerResponse),
     CreateTopics(CreateTopicsResponse),
     DeleteTopics(DeleteTopicsResponse),
     CreatePartitions(CreatePartitionsResponse),
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
+    AlterConfigs(AlterConfigsResponse),
+    ElectLeaders(ElectLeadersResponse),
+    AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
+    ListPartitionReassignments(ListPartitionReassignmentsResponse),
+    UpdateFeatures(UpdateFeaturesResponse),
+    AssignReplicasToDirs(AssignReplicasToDirsResponse),
     AlterPartition(AlterPartitionResponse),
     AllocateProducerIds(AllocateProducerIdsResponse),
 }

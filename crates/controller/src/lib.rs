@@ -146,6 +146,11 @@ impl Turn<'_, '_> {
                 self.fence_stale(broker);
                 return None;
             }
+            Command::BrokerLost { id, epoch, since } => {
+                self.broker_lost(id, epoch, since);
+                return None;
+            }
+            Command::Balance => return None,
             Command::RegisterBroker(request) => Answer::RegisterBroker(self.register_broker(&request)),
             Command::UnregisterBroker(request) => Answer::UnregisterBroker(self.unregister_broker(&request)),
             Command::BrokerHeartbeat(request) => Answer::BrokerHeartbeat(self.heartbeat(&request)),
@@ -158,6 +163,28 @@ impl Turn<'_, '_> {
             Command::IncrementalAlterConfigs(request) => {
                 Answer::IncrementalAlterConfigs(self.incremental_alter_configs(&request))
             }
+            Command::UnregisterController(_) => {
+                let response = ottla_protocol::messages::UnregisterControllerResponse::default();
+                Answer::UnregisterController(response.with_error_code(UNTIL_THEN))
+            }
+            Command::AlterConfigs(_) => Answer::AlterConfigs(Default::default()),
+            Command::ElectLeaders(_) => Answer::ElectLeaders(
+                ottla_protocol::messages::ElectLeadersResponse::default().with_error_code(UNTIL_THEN),
+            ),
+            Command::AlterPartitionReassignments(_) => Answer::AlterPartitionReassignments(
+                ottla_protocol::messages::AlterPartitionReassignmentsResponse::default()
+                    .with_error_code(UNTIL_THEN),
+            ),
+            Command::ListPartitionReassignments(_) => Answer::ListPartitionReassignments(
+                ottla_protocol::messages::ListPartitionReassignmentsResponse::default()
+                    .with_error_code(UNTIL_THEN),
+            ),
+            Command::UpdateFeatures(_) => Answer::UpdateFeatures(
+                ottla_protocol::messages::UpdateFeaturesResponse::default().with_error_code(UNTIL_THEN),
+            ),
+            Command::AssignReplicasToDirs(_) => Answer::AssignReplicasToDirs(
+                ottla_protocol::messages::AssignReplicasToDirsResponse::default().with_error_code(UNTIL_THEN),
+            ),
             Command::AlterPartition(request) => Answer::AlterPartition(self.alter_partition(&request)),
             Command::AllocateProducerIds(request) => {
                 Answer::AllocateProducerIds(self.allocate_producer_ids(&request))
@@ -165,6 +192,8 @@ impl Turn<'_, '_> {
         })
     }
 }
+
+const UNTIL_THEN: i16 = ottla_types::ErrorCode::UNSUPPORTED_VERSION.0;
 
 fn text(s: &str) -> StrBytes {
     StrBytes::from_string(s.to_owned())

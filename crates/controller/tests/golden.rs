@@ -181,6 +181,63 @@ fn answered(answer: &Answer) -> String {
         Answer::RegisterBroker(it) => {
             line("registered", it.error_code, None, format!("epoch={}", it.broker_epoch))
         }
+        Answer::UnregisterController(it) => {
+            line("", it.error_code, it.error_message.as_ref(), String::new());
+        }
+        Answer::AlterConfigs(it) => it.responses.iter().for_each(|it| {
+            line(&it.resource_name, it.error_code, it.error_message.as_ref(), String::new());
+        }),
+        Answer::ElectLeaders(it) => {
+            line("", it.error_code, None, String::new());
+            for topic in &it.replica_election_results {
+                for at in &topic.partition_result {
+                    let name = format!("{}-{}", topic.topic.as_str(), at.partition_id);
+                    line(&name, at.error_code, at.error_message.as_ref(), String::new());
+                }
+            }
+        }
+        Answer::AlterPartitionReassignments(it) => {
+            line("", it.error_code, it.error_message.as_ref(), String::new());
+            for topic in &it.responses {
+                for at in &topic.partitions {
+                    let name = format!("{}-{}", topic.name.as_str(), at.partition_index);
+                    line(&name, at.error_code, at.error_message.as_ref(), String::new());
+                }
+            }
+        }
+        Answer::ListPartitionReassignments(it) => {
+            line("", it.error_code, it.error_message.as_ref(), String::new());
+            let ids = |list: &[BrokerId]| list.iter().map(|id| id.0).collect::<Vec<_>>();
+            for topic in &it.topics {
+                for at in &topic.partitions {
+                    let (replicas, adding) = (ids(&at.replicas), ids(&at.adding_replicas));
+                    let more =
+                        format!("{replicas:?} adding={adding:?} removing={:?}", ids(&at.removing_replicas));
+                    line(&format!("{}-{}", topic.name.as_str(), at.partition_index), 0, None, more);
+                }
+            }
+        }
+        Answer::UpdateFeatures(it) => {
+            line("", it.error_code, it.error_message.as_ref(), String::new());
+            for at in &it.results {
+                line(&at.feature, at.error_code, at.error_message.as_ref(), String::new());
+            }
+        }
+        Answer::AssignReplicasToDirs(it) => {
+            line("", it.error_code, None, String::new());
+            for dir in &it.directories {
+                for topic in &dir.topics {
+                    for at in &topic.partitions {
+                        line(
+                            &format!("{} {}", dir.id, at.partition_index),
+                            at.error_code,
+                            None,
+                            String::new(),
+                        );
+                    }
+                }
+            }
+        }
         Answer::UnregisterBroker(it) => line("", it.error_code, it.error_message.as_ref(), String::new()),
         Answer::RegisterController(it) => line("", it.error_code, it.error_message.as_ref(), String::new()),
         Answer::BrokerHeartbeat(it) => line(
