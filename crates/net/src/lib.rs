@@ -1,14 +1,17 @@
 //! Listeners, connections, frames, back-pressure: moves size-prefixed frames between sockets and a service.
 //!
-//! This crate does not know which APIs exist. It reads frames within limits that are checked before memory is taken,
-//! hands each to a [`FrameService`], keeps many requests of one connection in flight, and writes the answers in the
-//! order of the requests. An idle connection owns no buffer.
+//! The listening side does not know which APIs exist. It reads frames within limits that are checked before memory is
+//! taken, hands each to a [`FrameService`], keeps many requests of one connection in flight, and writes the answers in
+//! the order of the requests. An idle connection owns no buffer.
+//!
+//! [`peer`] is the other direction: requests to other nodes.
 
 mod admission;
 mod connection;
 mod frame;
 mod intake;
 mod listener;
+pub mod peer;
 mod pool;
 mod service;
 mod transport;
