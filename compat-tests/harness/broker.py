@@ -21,8 +21,17 @@ def cluster_id() -> str:
 class Broker:
     """One broker process on a directory of its own. The same properties are given to either target."""
 
-    def __init__(self, directory: Path, overrides: dict[str, str] | None = None, target: str = settings.TARGET):
-        self.target = target
+    #: What goes before every command of it, such as entering a network namespace.
+    prefix: tuple[str, ...] = ()
+    host = "127.0.0.1"
+    #: 0 keeps a terminal's Ctrl-C from it, so that whoever started it decides how it ends.
+    process_group: int | None = None
+
+    def __init__(
+        self, directory: Path, overrides: dict[str, str] | None = None, target: str = settings.TARGET,
+        version: str = settings.KAFKA_BROKER_VERSION,
+    ):
+        self.target, self.version = target, version
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port, self.controller_port = free_port(), free_port()
@@ -63,7 +72,7 @@ class Broker:
     @property
     def bootstrap(self) -> str:
         """`host:port` for clients."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def log(self) -> str:
@@ -83,22 +92,25 @@ class Broker:
     def command(self) -> list[str]:
         """The command line that serves."""
         if self.target == "ottla":
-            return [str(settings.OTTLA_BIN), str(self.config)]
-        return [str(settings.ROOT / "kafka/run-class"), settings.KAFKA_BROKER_VERSION, "kafka.Kafka", str(self.config)]
+            return [*self.prefix, str(settings.OTTLA_BIN), str(self.config)]
+        return [*self.prefix, str(settings.ROOT / "kafka/run-class"), self.version, "kafka.Kafka", str(self.config)]
 
     def storage(self, *arguments: str) -> subprocess.CompletedProcess:
         """Runs the storage tool (`kafka-storage.sh` or `ottla storage`) with these arguments."""
         if self.target == "ottla":
             command = [str(settings.OTTLA_BIN), "storage"]
         else:
-            version = settings.KAFKA_BROKER_VERSION
-            command = [str(settings.ROOT / "kafka/run-class"), version, "kafka.tools.StorageTool"]
+            command = [str(settings.ROOT / "kafka/run-class"), self.version, "kafka.tools.StorageTool"]
         return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=settings.PATIENCE)
 
     def format(self) -> None:
         """Formats the data directory once."""
-        done = self.storage("format", "--cluster-id", self.cluster_id, "--config", str(self.config))
+        done = self.storage("format", "--cluster-id", self.cluster_id, "--config", str(self.config), *self.format_options())
         assert done.returncode == 0, f"format failed: {done.stdout}{done.stderr}"
+
+    def format_options(self) -> list[str]:
+        """What else the storage tool is told, beside the cluster id and the properties."""
+        return []
 
     def spawn(self) -> subprocess.Popen:
         """Starts the process and returns at once."""
@@ -109,25 +121,35 @@ class Broker:
             environment["KAFKA_LOG4J"] = str(settings.ROOT / "kafka/server-log4j2.properties")
         with self.log_file.open("ab") as out:
             self.process = subprocess.Popen(
-                self.command(), stdout=out, stderr=subprocess.STDOUT, cwd=self.directory, env=environment
+                self.command(), stdout=out, stderr=subprocess.STDOUT, cwd=self.directory, env=environment,
+                process_group=self.process_group,
             )
         return self.process
 
     def start(self) -> "Broker":
         """Formats if needed, starts, and returns when the broker says that it has started."""
+        self.begin()
+        self.wait_started()
+        return self
+
+    def begin(self) -> None:
+        """Formats if needed and starts, without waiting: a node of a cluster may need the others first."""
         if not (self.data / "meta.properties").exists():
             self.format()
-        before = self.log.count(STARTED)
-        process = self.spawn()
+        self._started_before = self.log.count(STARTED)
+        self.spawn()
         self.starts += 1
+
+    def wait_started(self, patience: float = settings.PATIENCE) -> None:
+        """Returns when the process of the last `begin` says that it has started."""
+        process = self.process
 
         def started() -> bool:
             if process.poll() is not None:
                 raise AssertionError(f"the broker ended with {process.returncode} while starting:\n{self.tail()}")
-            return self.log.count(STARTED) > before
+            return self.log.count(STARTED) > self._started_before
 
-        until(f"{STARTED!r} in {self.log_file}", started)
-        return self
+        until(f"{STARTED!r} in {self.log_file}", started, patience)
 
     def kill(self) -> None:
         """kill -9, and the process is gone when this returns."""

@@ -132,7 +132,7 @@ class Connection:
     """A TCP connection to the broker."""
 
     def __init__(self, broker):
-        self.socket = socket.create_connection(("127.0.0.1", broker.port), timeout=settings.PATIENCE)
+        self.socket = socket.create_connection((broker.host, broker.port), timeout=settings.PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.correlation = 0
 
