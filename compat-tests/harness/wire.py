@@ -131,8 +131,8 @@ def frame(payload: bytes) -> bytes:
 class Connection:
     """A TCP connection to the broker."""
 
-    def __init__(self, broker):
-        self.socket = socket.create_connection((broker.host, broker.port), timeout=settings.PATIENCE)
+    def __init__(self, broker, timeout: float = settings.PATIENCE):
+        self.socket = socket.create_connection((broker.host, broker.port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.correlation = 0
 

@@ -1,0 +1,130 @@
+"""What a cluster says about itself, asked by hand of each node: leaders, in-sync replicas, the active controller."""
+
+from dataclasses import dataclass
+
+from . import settings
+from .cluster import Cluster, Node
+from .waiting import until
+from .wire import Connection, Writer
+
+METADATA, FIND_COORDINATOR, DESCRIBE_QUORUM = 3, 10, 55
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition as a broker's metadata has it."""
+
+    index: int
+    leader: int
+    epoch: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """What a node knows of the quorum. `ends` is the log end offset by voter, then by observer."""
+
+    leader: int
+    epoch: int
+    high_watermark: int
+    voters: dict[int, int]
+    observers: dict[int, int]
+
+
+def askable(cluster: Cluster, but: tuple[int, ...] = ()) -> list[Node]:
+    """The brokers that may answer."""
+    return [n for n in cluster.brokers if n.alive() and not n.paused and n.number not in but]
+
+
+def partitions_by(node: Node, topic: str, timeout: float = 2) -> dict[int, Partition]:
+    """The topic's partitions as one broker has them; empty if it does not answer or does not know the topic."""
+    try:
+        with Connection(node, timeout) as connection:
+            answer = connection.call(METADATA, 7, Writer().i32(1).string(topic).i8(0).data)
+    except (OSError, AssertionError):
+        return {}
+    answer.i32()
+    for _ in range(answer.i32()):
+        answer.i32(), answer.string(), answer.i32(), answer.string()
+    answer.string(), answer.i32(), answer.i32(), answer.i16(), answer.string(), answer.i8()
+    found = {}
+    for _ in range(answer.i32()):
+        _, index, leader, epoch = answer.i16(), answer.i32(), answer.i32(), answer.i32()
+        replicas, isr, _ = (tuple(answer.i32() for _ in range(answer.i32())) for _ in range(3))
+        found[index] = Partition(index, leader, epoch, replicas, isr)
+    return found
+
+
+def partitions(cluster: Cluster, topic: str, but: tuple[int, ...] = ()) -> dict[int, Partition]:
+    """The newest that any broker knows of the topic, by leader epoch."""
+    newest: dict[int, Partition] = {}
+    for node in askable(cluster, but):
+        for index, seen in partitions_by(node, topic).items():
+            if index not in newest or seen.epoch > newest[index].epoch:
+                newest[index] = seen
+    return newest
+
+
+def whole(cluster: Cluster, topic: str, count: int) -> bool:
+    """Whether every broker that runs agrees: each partition has a leader, and all its replicas are in sync."""
+    views = [partitions_by(node, topic) for node in askable(cluster)]
+    return all(
+        len(view) == count and all(p.leader >= 0 and set(p.isr) == set(p.replicas) for p in view.values()) for view in views
+    ) and all(view == views[0] or _same(view, views[0]) for view in views)
+
+
+def _same(one: dict[int, Partition], other: dict[int, Partition]) -> bool:
+    return {(p.index, p.leader, p.epoch) for p in one.values()} == {(p.index, p.leader, p.epoch) for p in other.values()}
+
+
+def until_whole(cluster: Cluster, topic: str, count: int, patience: float = 2 * settings.PATIENCE) -> None:
+    """Waits for `whole`."""
+    until(f"all replicas of {topic} to be in sync", lambda: whole(cluster, topic, count), patience)
+
+
+def quorum(node: Node, timeout: float = 2) -> Quorum | None:
+    """What this broker's quorum says, or None if there is no answer."""
+    body = Writer().uvarint(2).compact_string("__cluster_metadata").uvarint(2).i32(0).tags().tags().tags()
+    try:
+        with Connection(node, timeout) as connection:
+            answer = connection.call(DESCRIBE_QUORUM, 0, body.data, header=2, response_header=1)
+    except (OSError, AssertionError):
+        return None
+    if answer.i16() != 0 or answer.compact_count() != 1:
+        return None
+    answer.compact_string(), answer.compact_count()
+    _, error, leader, epoch, high = answer.i32(), answer.i16(), answer.i32(), answer.i32(), answer.i64()
+    if error != 0:
+        return None
+
+    def ends() -> dict[int, int]:
+        found = {}
+        for _ in range(answer.compact_count()):
+            number, end = answer.i32(), answer.i64()
+            found[number] = end
+            answer.tags()
+        return found
+
+    return Quorum(leader, epoch, high, ends(), ends())
+
+
+def active_controller(cluster: Cluster, but: tuple[int, ...] = ()) -> int | None:
+    """The node that leads the quorum, of the highest epoch any broker names."""
+    seen = [q for q in (quorum(node) for node in askable(cluster, but)) if q is not None and q.leader >= 0]
+    return max(seen, key=lambda q: q.epoch).leader if seen else None
+
+
+def coordinator(cluster: Cluster, group: str) -> int | None:
+    """The broker that coordinates a group."""
+    for node in askable(cluster):
+        try:
+            with Connection(node, 5) as connection:
+                answer = connection.call(FIND_COORDINATOR, 1, Writer().string(group).i8(0).data)
+        except (OSError, AssertionError):
+            continue
+        answer.i32()
+        if answer.i16() == 0:
+            answer.string()
+            return answer.i32()
+    return None

@@ -1,0 +1,203 @@
+"""The checker itself: a sound history passes, and each planted anomaly is found and named. Needs no broker."""
+
+import pytest
+
+from harness.history import Acked, History, Stored, anomalies, outages, quantile
+
+pytestmark = pytest.mark.only("ottla", reason="it needs no broker: once is enough")
+
+
+def batch(base: int, *records: tuple[int, int], digest: str | None = None, sound: bool = True) -> Stored:
+    """A batch at `base` that holds records given as (producer, number)."""
+    placed = tuple((base + i, producer, number) for i, (producer, number) in enumerate(records))
+    return Stored(base, base + len(records) - 1, digest or f"{base}:{records}", placed, sound)
+
+
+def sound() -> History:
+    """Two producers, two partitions, three replicas, two readers and a group; nothing is wrong with it."""
+    log = {
+        0: [batch(0, (1, 0), (1, 1)), batch(2, (2, 0)), batch(3, (1, 2), (1, 3))],
+        1: [batch(0, (2, 0), (2, 1)), batch(2, (1, 0))],
+    }
+    history = History()
+    for partition, batches in log.items():
+        history.replicas[partition] = {node: list(batches) for node in (1, 2, 3)}
+        for one in batches:
+            for offset, producer, number in one.records:
+                history.acked.append(Acked(producer, partition, number, offset))
+                for reader in ("first", "second"):
+                    history.read.setdefault(reader, []).append((partition, offset, producer, number))
+    history.commits = [("g", 0, 2, "committed"), ("g", 0, 2, "resumed"), ("g", 0, 5, "committed"), ("h", 0, 1, "committed")]
+    history.ends = [(0, 0), (0, 3), (1, 3), (0, 3), (0, 5)]
+    return history
+
+
+def kinds(history: History) -> set[tuple[str, int | None]]:
+    return {(anomaly.kind, anomaly.partition) for anomaly in anomalies(history)}
+
+
+def on_all_nodes(history: History, partition: int, batches: list[Stored]) -> None:
+    history.replicas[partition] = {node: list(batches) for node in (1, 2, 3)}
+    for reader in history.read:
+        kept = [record for record in history.read[reader] if record[0] != partition]
+        history.read[reader] = kept + [(partition, *record) for one in batches for record in one.records]
+
+
+def test_a_sound_history_has_no_anomaly():
+    assert anomalies(sound()) == []
+
+
+def test_unacknowledged_records_may_be_there_or_not():
+    history = sound()
+    on_all_nodes(history, 1, history.replicas[1][1] + [batch(3, (1, 1))])
+    assert anomalies(history) == []
+
+
+def test_an_acknowledgement_without_an_offset_is_no_misplacement():
+    history = sound()
+    history.acked[0] = Acked(1, 0, 0, -1)
+    assert anomalies(history) == []
+
+
+def test_lost_everywhere():
+    history = sound()
+    history.acked.append(Acked(2, 1, 9, 3))
+    assert kinds(history) == {("lost", 1)}
+    assert "node 1: record 9 of producer 2, acknowledged at offset 3" in str(anomalies(history)[0])
+
+
+def test_lost_on_one_replica():
+    history = sound()
+    history.replicas[0][3].pop()
+    assert kinds(history) == {("lost", 0), ("diverging", 0)}
+    assert all("node 3" in str(a) for a in anomalies(history))
+
+
+def test_no_replica_left():
+    history = sound()
+    del history.replicas[1]
+    assert ("lost", 1) in kinds(history)
+
+
+def test_misplaced():
+    history = sound()
+    history.acked[0] = Acked(1, 0, 0, 1)
+    assert kinds(history) == {("misplaced", 0)}
+
+
+def test_duplicated():
+    history = sound()
+    on_all_nodes(history, 0, history.replicas[0][1] + [batch(5, (2, 0))])
+    assert kinds(history) == {("duplicated", 0)}
+
+
+def test_reordered():
+    history = sound()
+    history.acked = [a for a in history.acked if a.partition == 1]
+    on_all_nodes(history, 0, [batch(0, (1, 0)), batch(1, (1, 2)), batch(2, (1, 1)), batch(3, (1, 3))])
+    assert kinds(history) == {("reordered", 0)}
+
+
+def test_diverging_bytes():
+    history = sound()
+    history.replicas[0][2][1] = batch(2, (2, 0), digest="other")
+    assert [str(a) for a in anomalies(history)] == ["diverging in partition 0: nodes 1 and 2 differ at 2"]
+
+
+def test_diverging_batches_of_the_same_records():
+    history = sound()
+    history.replicas[0][2] = [batch(0, (1, 0)), batch(1, (1, 1)), *history.replicas[0][2][1:]]
+    assert kinds(history) == {("diverging", 0)}
+
+
+def test_damaged_checksum():
+    history = sound()
+    history.replicas[1][1][0] = batch(0, (2, 0), (2, 1), sound=False)
+    assert ("damaged", 1) in kinds(history)
+
+
+def test_damaged_order_of_offsets():
+    history = sound()
+    on_all_nodes(history, 1, [*history.replicas[1][1], batch(7, (1, 1))])
+    assert kinds(history) == {("damaged", 1)}
+
+
+def test_a_reader_goes_back():
+    history = sound()
+    history.read["first"].insert(3, history.read["first"][1])
+    assert kinds(history) == {("back", 0)}
+
+
+def test_a_reader_skips():
+    history = sound()
+    history.read["second"].remove((0, 2, 2, 0))
+    assert [str(a) for a in anomalies(history)] == ["skipped in partition 0: second was not given record 0 of producer 2 at 2"]
+
+
+def test_a_reader_stops_early():
+    history = sound()
+    history.read["second"] = [r for r in history.read["second"] if r[:2] != (1, 2)]
+    assert kinds(history) == {("unread", 1)}
+
+
+def test_a_reader_that_read_nothing():
+    history = sound()
+    history.read["second"] = []
+    assert kinds(history) == {("unread", 0), ("unread", 1)}
+
+
+def test_a_phantom():
+    history = sound()
+    history.read["first"].append((1, 3, 2, 7))
+    assert kinds(history) == {("phantom", 1)}
+
+
+def test_another_record_at_an_offset_that_was_read():
+    history = sound()
+    at = history.read["first"].index((0, 2, 2, 0))
+    history.read["first"][at] = (0, 2, 1, 8)
+    assert kinds(history) == {("phantom", 0), ("skipped", 0)}
+
+
+@pytest.mark.parametrize("how", ["committed", "resumed"])
+def test_a_group_goes_back(how):
+    history = sound()
+    history.commits.append(("g", 0, 3, how))
+    assert kinds(history) == {("back", 0)}
+
+
+def test_the_end_of_a_log_goes_back():
+    history = sound()
+    history.ends.append((0, 4))
+    assert kinds(history) == {("back", 0)}
+
+
+def test_failed_and_stuck():
+    history = sound()
+    history.failed.append((1, 0, 4, "message timed out"))
+    history.stuck.append((1, "no leader"))
+    assert kinds(history) == {("failed", 0), ("stuck", 1)}
+
+
+def test_many_anomalies_of_a_kind_are_counted():
+    history = sound()
+    history.acked += [Acked(2, 1, 100 + i, 50 + i) for i in range(20)]
+    lost = [str(a) for a in anomalies(history)]
+    assert len(lost) == 11 and lost[-1] == "lost in partition 1: and 50 more"
+
+
+def acked_at(*moments: float, partition: int = 0) -> list[Acked]:
+    return [Acked(1, partition, i, i, at - 0.01, at) for i, at in enumerate(moments)]
+
+
+def test_outages():
+    acked = acked_at(0, 1, 2, 7, 8, 9, 30) + acked_at(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, partition=1)
+    assert outages(acked, 2.5, 8.5) == {0: 5, 1: 1}
+    assert outages(acked, 7.5, 8.5) == {0: 1, 1: 1}
+    # What goes on when the window ends counts to the end of the window at least.
+    assert outages(acked, 8.5, 20)[1] == 11
+    assert outages(acked, 10, 12)[0] == 21
+
+
+def test_quantiles():
+    assert quantile([3, 1, 2], 0.5) == 2 and quantile([1, 2], 0.99) == 2 and quantile([5], 0.5) == 5
