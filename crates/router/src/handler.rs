@@ -45,6 +45,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Stage one, which is synchronous: it may lock a partition and write to its log, but never waits for others.
     fn handle(&self, ctx: &RequestContext, request: Self::Request) -> Reply<Self::Response>;
+
+    /// Whether an answer says, anywhere, that this node is not the active controller. Who forwarded the request in an
+    /// Envelope is told so by the Envelope's answer.
+    fn says_not_controller(_: &Self::Response) -> bool {
+        false
+    }
 }
 
 /// What can be sent as the answer to a request.
@@ -65,6 +71,17 @@ impl<T: Encodable> IntoFrame for T {
 /// A handler whose types are forgotten.
 pub(crate) trait Erased: Send + Sync {
     fn serve(&self, ctx: &RequestContext, body: Bytes) -> Result<Reply<Encoded>, DecodeError>;
+
+    /// As [`serve`](Self::serve), for a request that came in an Envelope.
+    fn serve_inner(&self, ctx: &RequestContext, body: Bytes) -> Result<Reply<Inner>, DecodeError>;
+}
+
+/// The answer to a request that came in an Envelope.
+pub(crate) enum Inner {
+    /// To be passed on.
+    Answer(Encoded),
+    /// It says that this node is not the active controller.
+    NotController,
 }
 
 /// A frame, or why the handler's answer has none.
@@ -78,19 +95,39 @@ impl<H> Erase<H> {
     }
 }
 
-impl<H: Handler> Erased for Erase<H> {
-    fn serve(&self, ctx: &RequestContext, mut body: Bytes) -> Result<Reply<Encoded>, DecodeError> {
-        let (key, version, correlation_id) = (ctx.api_key, ctx.api_version, ctx.correlation_id);
-        let request: H::Request = ottla_protocol::decode(key, version, &mut body)?;
+impl<H: Handler> Erase<H> {
+    fn run<T: 'static>(
+        &self,
+        ctx: &RequestContext,
+        mut body: Bytes,
+        finish: impl FnOnce(H::Response) -> T + Send + 'static,
+    ) -> Result<Reply<T>, DecodeError> {
+        let request: H::Request = ottla_protocol::decode(ctx.api_key, ctx.api_version, &mut body)?;
         // The slices that the request keeps are what holds the frame from here on.
         drop(body);
         Ok(match self.0.handle(ctx, request) {
-            Reply::Now(answer) => Reply::Now(answer.into_frame(key, version, correlation_id)),
-            Reply::Later(answer) => Reply::Later(
-                answer.map(move |answer| answer.into_frame(key, version, correlation_id)).boxed(),
-            ),
+            Reply::Now(answer) => Reply::Now(finish(answer)),
+            Reply::Later(answer) => Reply::Later(answer.map(finish).boxed()),
             Reply::None => Reply::None,
             Reply::Close => Reply::Close,
+        })
+    }
+}
+
+impl<H: Handler> Erased for Erase<H> {
+    fn serve(&self, ctx: &RequestContext, body: Bytes) -> Result<Reply<Encoded>, DecodeError> {
+        let (key, version, correlation_id) = (ctx.api_key, ctx.api_version, ctx.correlation_id);
+        self.run(ctx, body, move |answer| answer.into_frame(key, version, correlation_id))
+    }
+
+    fn serve_inner(&self, ctx: &RequestContext, body: Bytes) -> Result<Reply<Inner>, DecodeError> {
+        let (key, version, correlation_id) = (ctx.api_key, ctx.api_version, ctx.correlation_id);
+        self.run(ctx, body, move |answer| {
+            if H::says_not_controller(&answer) {
+                Inner::NotController
+            } else {
+                Inner::Answer(answer.into_frame(key, version, correlation_id))
+            }
         })
     }
 }

@@ -13,7 +13,7 @@ use ottla_types::NodeId;
 
 use crate::{
     Controllers, Handler, Reply, RequestContext, api as apis,
-    handler::{Erase, Erased},
+    handler::{Erase, Erased, Inner},
 };
 
 /// What handlers are made of. Each takes what it needs, by its constructor.
@@ -91,14 +91,29 @@ impl Entry {
     ) -> Result<Reply<Result<Frame, EncodeError>>, DecodeError> {
         self.handler.serve(ctx, body)
     }
+
+    /// Decodes a body that came in an Envelope and hands it over.
+    pub(crate) fn serve_inner(&self, ctx: &RequestContext, body: Bytes) -> Result<Reply<Inner>, DecodeError> {
+        self.handler.serve_inner(ctx, body)
+    }
 }
 
 /// All APIs, by key.
+#[derive(Default)]
 pub struct Table {
     entries: BTreeMap<i16, Entry>,
 }
 
 impl Table {
+    /// The table of these lines, its handlers made of `services`.
+    pub(crate) fn of<S>(lines: Vec<Line<S>>, services: &S) -> Self {
+        let entries = lines.into_iter().map(|line| {
+            let handler = (line.handler)(services);
+            (line.served.key, Entry { served: line.served, handler })
+        });
+        Self { entries: entries.collect() }
+    }
+
     /// The API of a key.
     #[must_use]
     pub fn get(&self, key: i16) -> Option<&Entry> {
@@ -114,38 +129,45 @@ impl Table {
 /// Everything this broker serves on its client listeners.
 #[must_use]
 pub fn table(services: &Services) -> Table {
-    let entries = lines().into_iter().map(|line| {
-        let handler = (line.handler)(services);
-        (line.served.key, Entry { served: line.served, handler })
-    });
-    Table { entries: entries.collect() }
+    Table::of(lines(), services)
 }
 
 /// What [`table`] serves, in the order of the keys: known without any service.
 #[must_use]
 pub fn served() -> Vec<Served> {
-    let mut served: Vec<_> = lines().into_iter().map(|line| line.served).collect();
+    all_served(lines())
+}
+
+/// What is served of the APIs of these lines, in the order of the keys.
+pub(crate) fn all_served<S>(lines: Vec<Line<S>>) -> Vec<Served> {
+    let mut served: Vec<_> = lines.into_iter().map(|line| line.served).collect();
     served.sort_by_key(|api| api.key);
     served
 }
 
-/// A line of the table: what is served, and how its handler is made.
-struct Line {
-    served: Served,
-    handler: MakeHandler,
+/// A line of a table: what is served, and how its handler is made of services `S`.
+pub(crate) struct Line<S> {
+    pub(crate) served: Served,
+    handler: MakeHandler<S>,
 }
 
-type MakeHandler = Box<dyn Fn(&Services) -> Box<dyn Erased>>;
+type MakeHandler<S> = Box<dyn Fn(&S) -> Box<dyn Erased>>;
 
-fn line<H: Handler>(handler: impl Fn(&Services) -> H + 'static) -> Line {
-    Line {
-        served: Served::by::<H>(),
-        handler: Box::new(move |services| Box::new(Erase::new(handler(services)))),
+impl<S: 'static> Line<S> {
+    pub(crate) fn new<H: Handler>(handler: impl Fn(&S) -> H + 'static) -> Self {
+        Self {
+            served: Served::by::<H>(),
+            handler: Box::new(move |services| Box::new(Erase::new(handler(services)))),
+        }
     }
 }
 
+fn line<H: Handler>(handler: impl Fn(&Services) -> H + 'static) -> Line<Services> {
+    Line::new(handler)
+}
+
 /// The table. A line says how an API's handler is made; all else the handler says itself.
-fn lines() -> Vec<Line> {
+fn lines() -> Vec<Line<Services>> {
     vec![
         line(|s| apis::produce::Produce::new(s.replicas.clone(), s.image.clone())),
         line(|s| apis::fetch::Fetch::new(s.replicas.clone(), s.image.clone(), fetch_limits(s))),
@@ -177,8 +199,22 @@ fn lines() -> Vec<Line> {
         }),
         line(|s| apis::create_partitions::CreatePartitions::new(s.controllers.clone())),
         line(|s| {
-            apis::incremental_alter_configs::IncrementalAlterConfigs::new(s.controllers.clone(), s.node_id)
+            let node_id = s.node_id;
+            apis::incremental_alter_configs::IncrementalAlterConfigs::on_broker(
+                s.controllers.clone(),
+                node_id,
+            )
         }),
+        line(|s| apis::alter_configs::AlterConfigs::new(s.controllers.clone())),
+        line(|s| apis::elect_leaders::ElectLeaders::new(s.controllers.clone())),
+        line(|s| {
+            let controllers = s.controllers.clone();
+            apis::alter_partition_reassignments::AlterPartitionReassignments::new(controllers)
+        }),
+        line(|s| apis::list_partition_reassignments::ListPartitionReassignments::new(s.controllers.clone())),
+        line(|s| apis::update_features::UpdateFeatures::new(s.controllers.clone())),
+        line(|s| apis::unregister_broker::UnregisterBroker::new(s.controllers.clone())),
+        line(|s| apis::unregister_controller::UnregisterController::new(s.controllers.clone())),
         line(|s| apis::describe_cluster::DescribeCluster::new(s.image.clone(), &s.cluster_id)),
         line(|s| {
             let limit = s.config.max_request_partition_size_limit;

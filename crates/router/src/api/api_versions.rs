@@ -9,7 +9,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use ottla_metadata::{Image, ImageCell};
+use ottla_metadata::{FeatureRange, Image, ImageCell};
 use ottla_protocol::{
     StrBytes, api,
     messages::{
@@ -26,13 +26,27 @@ pub(crate) struct ApiVersions {
     image: Arc<ImageCell>,
     cluster_id: StrBytes,
     node_id: NodeId,
+    /// What a controller can work with; a broker's features are those it registered with.
+    features: Option<Vec<FeatureRange>>,
 }
 
 impl ApiVersions {
     /// Tells of all that is `served`, this API among it, in the order given.
     pub(crate) fn new(served: &[Served], image: Arc<ImageCell>, cluster_id: &str, node_id: NodeId) -> Self {
         let advertised = served.iter().map(|api| entry(api.key, &api.advertised)).collect();
-        Self { advertised, image, cluster_id: StrBytes::from_string(cluster_id.to_owned()), node_id }
+        let cluster_id = StrBytes::from_string(cluster_id.to_owned());
+        Self { advertised, image, cluster_id, node_id, features: None }
+    }
+
+    /// As [`new`](Self::new), on the listener of a controller that can work with `features`.
+    pub(crate) fn of_controller(
+        served: &[Served],
+        image: Arc<ImageCell>,
+        cluster_id: &str,
+        node_id: NodeId,
+        features: Vec<FeatureRange>,
+    ) -> Self {
+        Self { features: Some(features), ..Self::new(served, image, cluster_id, node_id) }
     }
 }
 
@@ -62,7 +76,8 @@ impl Handler for ApiVersions {
 impl ApiVersions {
     fn with_features(&self, response: ApiVersionsResponse, version: i16) -> ApiVersionsResponse {
         let image: &Image = &self.image.load();
-        let supported = image.broker(self.node_id).map_or(&[][..], |broker| &broker.features);
+        let registered = || image.broker(self.node_id).map_or(&[][..], |broker| &broker.features);
+        let supported = self.features.as_deref().unwrap_or_else(registered);
         let supported = supported.iter().filter(|feature| feature.min > 0 || may_say_zero(version));
         let supported = supported.map(|feature| {
             SupportedFeatureKey::default()

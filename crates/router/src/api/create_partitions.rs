@@ -6,7 +6,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use ottla_controller::{Answer, Command};
+use ottla_controller::Command;
 use ottla_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, TopicName,
     create_partitions_response::CreatePartitionsTopicResult,
@@ -14,15 +14,18 @@ use ottla_protocol::messages::{
 use ottla_types::ErrorCode;
 
 use super::create_topics::deadline;
-use crate::{Controllers, Handler, Reply, RequestContext};
+use crate::{
+    Handler, Reply, RequestContext,
+    ask::{Ask, pick, relay_within},
+};
 
 pub(crate) struct CreatePartitions {
-    controllers: Arc<Controllers>,
+    controller: Arc<dyn Ask>,
 }
 
 impl CreatePartitions {
-    pub(crate) fn new(controllers: Arc<Controllers>) -> Self {
-        Self { controllers }
+    pub(crate) fn new(controller: Arc<dyn Ask>) -> Self {
+        Self { controller }
     }
 }
 
@@ -33,22 +36,20 @@ impl Handler for CreatePartitions {
 
     fn handle(
         &self,
-        _: &RequestContext,
+        ctx: &RequestContext,
         request: CreatePartitionsRequest,
     ) -> Reply<CreatePartitionsResponse> {
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let Some(deadline) = deadline(request.timeout_ms) else {
             return Reply::Now(all_failed(names, ErrorCode::REQUEST_TIMED_OUT));
         };
-        let asked = self.controllers.ask(Command::CreatePartitions(request));
-        Reply::later(async move {
-            match tokio::time::timeout(deadline, asked).await {
-                Ok(Ok(Answer::CreatePartitions(response))) => response,
-                Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),
-                Ok(Err(code)) => all_failed(names, code),
-                Err(_) => all_failed(names, ErrorCode::REQUEST_TIMED_OUT),
-            }
-        })
+        let asked = self.controller.ask(ctx, Command::CreatePartitions(request));
+        // After a timeout the change goes on; the client asks again.
+        relay_within(deadline, asked, pick!(CreatePartitions), move |code| all_failed(names, code))
+    }
+
+    fn says_not_controller(answer: &CreatePartitionsResponse) -> bool {
+        answer.results.iter().any(|result| ErrorCode(result.error_code) == ErrorCode::NOT_CONTROLLER)
     }
 }
 

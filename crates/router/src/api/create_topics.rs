@@ -7,21 +7,24 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-use ottla_controller::{Answer, Command};
+use ottla_controller::Command;
 use ottla_protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, TopicName, create_topics_response::CreatableTopicResult,
 };
 use ottla_types::ErrorCode;
 
-use crate::{Controllers, Handler, Reply, RequestContext};
+use crate::{
+    Handler, Reply, RequestContext,
+    ask::{Ask, pick, relay_within},
+};
 
 pub(crate) struct CreateTopics {
-    controllers: Arc<Controllers>,
+    controller: Arc<dyn Ask>,
 }
 
 impl CreateTopics {
-    pub(crate) fn new(controllers: Arc<Controllers>) -> Self {
-        Self { controllers }
+    pub(crate) fn new(controller: Arc<dyn Ask>) -> Self {
+        Self { controller }
     }
 }
 
@@ -30,22 +33,19 @@ impl Handler for CreateTopics {
     type Response = CreateTopicsResponse;
     const VERSIONS: RangeInclusive<i16> = 2..=7;
 
-    fn handle(&self, _: &RequestContext, request: CreateTopicsRequest) -> Reply<CreateTopicsResponse> {
+    fn handle(&self, ctx: &RequestContext, request: CreateTopicsRequest) -> Reply<CreateTopicsResponse> {
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let Some(deadline) = deadline(request.timeout_ms) else {
             // Kafka's controller takes nothing up whose time has passed.
             return Reply::Now(all_failed(names, ErrorCode::REQUEST_TIMED_OUT));
         };
-        let asked = self.controllers.ask(Command::CreateTopics(request));
-        Reply::later(async move {
-            match tokio::time::timeout(deadline, asked).await {
-                Ok(Ok(Answer::CreateTopics(response))) => response,
-                Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),
-                Ok(Err(code)) => all_failed(names, code),
-                // Creation goes on; the client asks again.
-                Err(_) => all_failed(names, ErrorCode::REQUEST_TIMED_OUT),
-            }
-        })
+        let asked = self.controller.ask(ctx, Command::CreateTopics(request));
+        // After a timeout the change goes on; the client asks again.
+        relay_within(deadline, asked, pick!(CreateTopics), move |code| all_failed(names, code))
+    }
+
+    fn says_not_controller(answer: &CreateTopicsResponse) -> bool {
+        answer.topics.iter().any(|result| ErrorCode(result.error_code) == ErrorCode::NOT_CONTROLLER)
     }
 }
 

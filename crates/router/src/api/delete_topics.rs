@@ -7,7 +7,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use ottla_controller::{Answer, Command};
+use ottla_controller::Command;
 use ottla_protocol::messages::{
     DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_request::DeleteTopicState,
     delete_topics_response::DeletableTopicResult,
@@ -15,17 +15,20 @@ use ottla_protocol::messages::{
 use ottla_types::ErrorCode;
 
 use super::create_topics::deadline;
-use crate::{Controllers, Handler, Reply, RequestContext};
+use crate::{
+    Handler, Reply, RequestContext,
+    ask::{Ask, pick, relay_within},
+};
 
 pub(crate) struct DeleteTopics {
-    controllers: Arc<Controllers>,
+    controller: Arc<dyn Ask>,
     enabled: bool,
 }
 
 impl DeleteTopics {
     /// `enabled` is `delete.topic.enable`.
-    pub(crate) fn new(controllers: Arc<Controllers>, enabled: bool) -> Self {
-        Self { controllers, enabled }
+    pub(crate) fn new(controller: Arc<dyn Ask>, enabled: bool) -> Self {
+        Self { controller, enabled }
     }
 }
 
@@ -53,15 +56,13 @@ impl Handler for DeleteTopics {
         let Some(deadline) = deadline(request.timeout_ms) else {
             return Reply::Now(all_failed(topics, ErrorCode::REQUEST_TIMED_OUT));
         };
-        let asked = self.controllers.ask(Command::DeleteTopics(request));
-        Reply::later(async move {
-            match tokio::time::timeout(deadline, asked).await {
-                Ok(Ok(Answer::DeleteTopics(response))) => response,
-                Ok(Ok(_)) => unreachable!("an answer is of its command's kind"),
-                Ok(Err(code)) => all_failed(topics, code),
-                Err(_) => all_failed(topics, ErrorCode::REQUEST_TIMED_OUT),
-            }
-        })
+        let asked = self.controller.ask(ctx, Command::DeleteTopics(request));
+        // After a timeout the change goes on; the client asks again.
+        relay_within(deadline, asked, pick!(DeleteTopics), move |code| all_failed(topics, code))
+    }
+
+    fn says_not_controller(answer: &DeleteTopicsResponse) -> bool {
+        answer.responses.iter().any(|result| ErrorCode(result.error_code) == ErrorCode::NOT_CONTROLLER)
     }
 }
 

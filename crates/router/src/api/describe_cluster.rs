@@ -1,6 +1,7 @@
 //! DescribeCluster (60), versions 0–2 (KIP-700, KIP-919).
 //!
 //! Versions: 1 adds the endpoint type: on this listener only brokers can be asked for; 2 shows fenced brokers on request.
+//! A controller's listener shows the controllers: `controller::describe_cluster`.
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -17,8 +18,10 @@ use ottla_types::ErrorCode;
 use super::{metadata::any_broker, operations};
 use crate::{Handler, Reply, RequestContext};
 
-const BROKERS: i8 = 1;
-const CONTROLLERS: i8 = 2;
+/// What a broker's listener knows.
+pub(crate) const BROKERS: i8 = 1;
+/// What a controller's listener knows.
+pub(crate) const CONTROLLERS: i8 = 2;
 
 pub(crate) struct DescribeCluster {
     image: Arc<ImageCell>,
@@ -41,20 +44,8 @@ impl Handler for DescribeCluster {
         ctx: &RequestContext,
         request: DescribeClusterRequest,
     ) -> Reply<DescribeClusterResponse> {
-        let refusal = match request.endpoint_type {
-            BROKERS => None,
-            CONTROLLERS => Some((
-                ErrorCode::MISMATCHED_ENDPOINT_TYPE,
-                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER".to_owned(),
-            )),
-            other => Some((
-                ErrorCode::UNSUPPORTED_ENDPOINT_TYPE,
-                format!("Unsupported endpoint type {other}"),
-            )),
-        };
-        if let Some((code, message)) = refusal {
-            let refused = DescribeClusterResponse::default().with_error_code(code.0);
-            return Reply::Now(refused.with_error_message(Some(StrBytes::from_string(message))));
+        if let Some(refused) = refuse(&request, BROKERS, ctx.api_version) {
+            return Reply::Now(refused);
         }
         let image = self.image.load();
         let shown = image.brokers.values().filter(|broker| !broker.fenced || request.include_fenced_brokers);
@@ -84,4 +75,29 @@ impl Handler for DescribeCluster {
                 }),
         )
     }
+}
+
+/// The answer to a request for endpoints other than those `known` here; `None` when it is for those.
+pub(crate) fn refuse(
+    request: &DescribeClusterRequest,
+    known: i8,
+    version: i16,
+) -> Option<DescribeClusterResponse> {
+    let name = |kind| if kind == BROKERS { "BROKER" } else { "CONTROLLER" };
+    let (code, message) = match request.endpoint_type {
+        kind if kind == known => return None,
+        BROKERS | CONTROLLERS => (
+            ErrorCode::MISMATCHED_ENDPOINT_TYPE,
+            format!(
+                "The request was sent to an endpoint of type {}, but we wanted an endpoint of type {}",
+                name(known),
+                name(request.endpoint_type)
+            ),
+        ),
+        other => (ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, format!("Unsupported endpoint type {other}")),
+    };
+    // Version 0 knows neither endpoint types nor errors about them; it always means brokers.
+    let code = if version == 0 { ErrorCode::INVALID_REQUEST } else { code };
+    let message = Some(StrBytes::from_string(message));
+    Some(DescribeClusterResponse::default().with_error_code(code.0).with_error_message(message))
 }

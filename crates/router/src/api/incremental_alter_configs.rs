@@ -19,24 +19,30 @@ use ottla_protocol::{
 };
 use ottla_types::{ApiError, ErrorCode, NodeId};
 
-use crate::{Controllers, Handler, Reply, RequestContext};
+use crate::{Handler, Reply, RequestContext, ask::Ask};
 
 pub(crate) struct IncrementalAlterConfigs {
-    controllers: Arc<Controllers>,
+    controller: Arc<dyn Ask>,
     node_id: NodeId,
+    /// A broker changes its own settings only; a controller those of any.
+    on_broker: bool,
 }
 
 impl IncrementalAlterConfigs {
-    pub(crate) fn new(controllers: Arc<Controllers>, node_id: NodeId) -> Self {
-        Self { controllers, node_id }
+    pub(crate) fn on_broker(controller: Arc<dyn Ask>, node_id: NodeId) -> Self {
+        Self { controller, node_id, on_broker: true }
     }
 
-    /// What this broker itself has to say against a resource.
+    pub(crate) fn on_controller(controller: Arc<dyn Ask>, node_id: NodeId) -> Self {
+        Self { controller, node_id, on_broker: false }
+    }
+
+    /// What this node itself has to say against a resource.
     fn check(&self, resource: &AlterConfigsResource) -> Result<(), ApiError> {
         let name = resource.resource_name.as_str();
         let invalid = |message: String| Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
         match (ResourceType(resource.resource_type), name.parse::<NodeId>()) {
-            (ResourceType::BROKER, Ok(id)) if id != self.node_id => {
+            (ResourceType::BROKER, Ok(id)) if self.on_broker && id != self.node_id => {
                 invalid(format!("Unexpected broker id, expected {}, but received {name}", self.node_id))
             }
             (ResourceType::BROKER_LOGGER, Ok(id)) if id == self.node_id => match resource.configs.first() {
@@ -64,7 +70,7 @@ impl Handler for IncrementalAlterConfigs {
 
     fn handle(
         &self,
-        _: &RequestContext,
+        ctx: &RequestContext,
         request: IncrementalAlterConfigsRequest,
     ) -> Reply<IncrementalAlterConfigsResponse> {
         let IncrementalAlterConfigsRequest { resources, validate_only, .. } = request;
@@ -86,7 +92,7 @@ impl Handler for IncrementalAlterConfigs {
         let request = IncrementalAlterConfigsRequest::default()
             .with_resources(asked.clone())
             .with_validate_only(validate_only);
-        let answered = self.controllers.ask(Command::IncrementalAlterConfigs(request));
+        let answered = self.controller.ask(ctx, Command::IncrementalAlterConfigs(request));
         Reply::later(async move {
             let mut response = match answered.await {
                 Ok(Answer::IncrementalAlterConfigs(response)) => response,
@@ -99,6 +105,10 @@ impl Handler for IncrementalAlterConfigs {
             response.responses.splice(0..0, refused);
             response
         })
+    }
+
+    fn says_not_controller(answer: &IncrementalAlterConfigsResponse) -> bool {
+        answer.responses.iter().any(|r| ErrorCode(r.error_code) == ErrorCode::NOT_CONTROLLER)
     }
 }
 

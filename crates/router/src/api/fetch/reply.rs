@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use ottla_net::{Frame, Part};
 use ottla_protocol::{EncodeError, messages::TopicName};
 use ottla_replica::{AbortedTransaction, EpochEnd, Fetched};
-use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicId};
+use ottla_types::{ErrorCode, LeaderEpoch, NO_LEADER, NodeId, Offset, TopicId};
 use smallvec::SmallVec;
 
 use crate::{api::leaders::LeaderEndpoint, handler::IntoFrame};
@@ -48,6 +48,10 @@ pub(crate) struct PartitionReply {
     pub(crate) log_start: Offset,
     /// Where histories differ (version 12 on).
     pub(crate) diverging: Option<EpochEnd>,
+    /// A snapshot to be fetched instead: where it ends, and its epoch (version 12 on; of the metadata log only).
+    pub(crate) snapshot: Option<(Offset, LeaderEpoch)>,
+    /// A replica that the reader should read from instead (version 11 on); -1 for none.
+    pub(crate) preferred_replica: NodeId,
     /// Who leads instead (version 12 on).
     pub(crate) current_leader: Option<(NodeId, LeaderEpoch)>,
     /// Aborted transactions; `None` when the client did not ask for committed records only.
@@ -76,23 +80,42 @@ impl PartitionReply {
                 last_stable_offset: fetched.view.last_stable_offset,
                 log_start: fetched.view.log_start,
                 diverging: fetched.diverging,
+                snapshot: None,
+                preferred_replica: NO_LEADER,
                 current_leader: None,
                 aborted: fetched.aborted,
                 records: fetched.records,
             },
             Err(error) => Self {
-                index,
-                error,
-                high_watermark: -1,
-                last_stable_offset: -1,
-                log_start: -1,
-                diverging: None,
-                current_leader: None,
                 // As Kafka: an empty list where the partition is not known at all.
                 aborted: (error != ErrorCode::NOT_LEADER_OR_FOLLOWER).then(Vec::new),
-                records: SmallVec::new(),
+                ..Self::empty(index, error)
             },
         }
+    }
+
+    /// No records, and nothing known of offsets.
+    #[must_use]
+    pub(crate) fn empty(index: i32, error: ErrorCode) -> Self {
+        Self {
+            index,
+            error,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start: -1,
+            diverging: None,
+            snapshot: None,
+            preferred_replica: NO_LEADER,
+            current_leader: None,
+            aborted: None,
+            records: SmallVec::new(),
+        }
+    }
+
+    /// Neither an error nor news that the reader must act on before it reads.
+    #[must_use]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.error.is_ok() && self.diverging.is_none() && self.snapshot.is_none()
     }
 }
 
@@ -193,7 +216,7 @@ impl Gather {
             }
         }
         if self.shape.preferred_replica {
-            self.out.put_i32(-1);
+            self.out.put_i32(partition.preferred_replica);
         }
         let bytes = partition.records.iter().map(Part::len).sum();
         self.count(bytes);
@@ -202,8 +225,9 @@ impl Gather {
             self.records.push((self.out.len(), partition.records));
         }
         if self.shape.flexible {
-            let tags =
-                u32::from(partition.diverging.is_some()) + u32::from(partition.current_leader.is_some());
+            let tags = u32::from(partition.diverging.is_some())
+                + u32::from(partition.current_leader.is_some())
+                + u32::from(partition.snapshot.is_some());
             put_varint(&mut self.out, tags);
             if let Some(end) = partition.diverging {
                 self.out.put_slice(&[0, 13]); // tag, size
@@ -214,6 +238,12 @@ impl Gather {
             if let Some((leader, epoch)) = partition.current_leader {
                 self.out.put_slice(&[1, 9]);
                 self.out.put_i32(leader);
+                self.out.put_i32(epoch);
+                self.out.put_u8(0);
+            }
+            if let Some((end_offset, epoch)) = partition.snapshot {
+                self.out.put_slice(&[2, 13]);
+                self.out.put_i64(end_offset);
                 self.out.put_i32(epoch);
                 self.out.put_u8(0);
             }

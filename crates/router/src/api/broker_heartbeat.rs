@@ -1,0 +1,60 @@
+//! BrokerHeartbeat (63), versions 0–2 (KIP-631, KIP-858).
+//!
+//! A broker lives, wants to be unfenced, or wants to stop. Versions: 1 names log dirs that failed; 2 log dirs that are to
+//! take no new replicas.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use ottla_controller::Command;
+use ottla_protocol::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
+use ottla_types::{ErrorCode, NodeId};
+
+use crate::{
+    Handler, Reply, RequestContext,
+    ask::{Ask, pick, relay},
+};
+
+/// Told which connections the heartbeats of a broker come over: when they are closed, that is news of the broker.
+pub trait BrokerConnections: Send + Sync + 'static {
+    /// A heartbeat of `broker` with this epoch came over `connection`.
+    fn heartbeat(&self, connection: u64, broker: NodeId, epoch: i64);
+}
+
+/// Nobody wants to know.
+impl BrokerConnections for () {
+    fn heartbeat(&self, _: u64, _: NodeId, _: i64) {}
+}
+
+pub(crate) struct BrokerHeartbeat {
+    controller: Arc<dyn Ask>,
+    connections: Arc<dyn BrokerConnections>,
+}
+
+impl BrokerHeartbeat {
+    pub(crate) fn new(controller: Arc<dyn Ask>, connections: Arc<dyn BrokerConnections>) -> Self {
+        Self { controller, connections }
+    }
+}
+
+impl Handler for BrokerHeartbeat {
+    type Request = BrokerHeartbeatRequest;
+    type Response = BrokerHeartbeatResponse;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+
+    fn handle(
+        &self,
+        ctx: &RequestContext,
+        request: BrokerHeartbeatRequest,
+    ) -> Reply<BrokerHeartbeatResponse> {
+        self.connections.heartbeat(ctx.connection, request.broker_id.0, request.broker_epoch);
+        let asked = self.controller.ask(ctx, Command::BrokerHeartbeat(request));
+        // Unlike the schema's default, an answer that is a refusal says nothing of fencing.
+        relay(asked, pick!(BrokerHeartbeat), |code| {
+            BrokerHeartbeatResponse::default().with_error_code(code.0)
+        })
+    }
+
+    fn says_not_controller(answer: &BrokerHeartbeatResponse) -> bool {
+        ErrorCode(answer.error_code) == ErrorCode::NOT_CONTROLLER
+    }
+}

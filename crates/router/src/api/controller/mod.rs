@@ -1,0 +1,5 @@
+//! APIs that controllers answer otherwise than brokers: about the quorum instead of about topics.
+
+pub(crate) mod describe_cluster;
+pub(crate) mod fetch;
+pub(crate) mod leader;

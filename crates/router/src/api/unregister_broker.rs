@@ -1,0 +1,47 @@
+//! UnregisterBroker (64), version 0 (KIP-631).
+//!
+//! An operator takes a broker out of the cluster.
+//!
+//! Not done: authorization.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use ottla_controller::Command;
+use ottla_protocol::messages::{UnregisterBrokerRequest, UnregisterBrokerResponse};
+use ottla_types::ErrorCode;
+
+use crate::{
+    Handler, Reply, RequestContext,
+    ask::{Ask, pick, relay},
+};
+
+pub(crate) struct UnregisterBroker {
+    controller: Arc<dyn Ask>,
+}
+
+impl UnregisterBroker {
+    pub(crate) fn new(controller: Arc<dyn Ask>) -> Self {
+        Self { controller }
+    }
+}
+
+impl Handler for UnregisterBroker {
+    type Request = UnregisterBrokerRequest;
+    type Response = UnregisterBrokerResponse;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+
+    fn handle(
+        &self,
+        ctx: &RequestContext,
+        request: UnregisterBrokerRequest,
+    ) -> Reply<UnregisterBrokerResponse> {
+        let asked = self.controller.ask(ctx, Command::UnregisterBroker(request));
+        relay(asked, pick!(UnregisterBroker), |code| {
+            UnregisterBrokerResponse::default().with_error_code(code.0)
+        })
+    }
+
+    fn says_not_controller(answer: &UnregisterBrokerResponse) -> bool {
+        ErrorCode(answer.error_code) == ErrorCode::NOT_CONTROLLER
+    }
+}

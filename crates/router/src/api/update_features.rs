@@ -1,0 +1,42 @@
+//! UpdateFeatures (57), versions 0–2 (KIP-584, KIP-778, KIP-1022).
+//!
+//! Raises or lowers finalized features. Versions: 1 tries only (`validate_only`) and says how far a downgrade may go; 2 has
+//! no results per feature.
+//!
+//! Not done: authorization.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use ottla_controller::Command;
+use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
+use ottla_types::ErrorCode;
+
+use crate::{
+    Handler, Reply, RequestContext,
+    ask::{Ask, pick, relay},
+};
+
+pub(crate) struct UpdateFeatures {
+    controller: Arc<dyn Ask>,
+}
+
+impl UpdateFeatures {
+    pub(crate) fn new(controller: Arc<dyn Ask>) -> Self {
+        Self { controller }
+    }
+}
+
+impl Handler for UpdateFeatures {
+    type Request = UpdateFeaturesRequest;
+    type Response = UpdateFeaturesResponse;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+
+    fn handle(&self, ctx: &RequestContext, request: UpdateFeaturesRequest) -> Reply<UpdateFeaturesResponse> {
+        let asked = self.controller.ask(ctx, Command::UpdateFeatures(request));
+        relay(asked, pick!(UpdateFeatures), |code| UpdateFeaturesResponse::default().with_error_code(code.0))
+    }
+
+    fn says_not_controller(answer: &UpdateFeaturesResponse) -> bool {
+        ErrorCode(answer.error_code) == ErrorCode::NOT_CONTROLLER
+    }
+}

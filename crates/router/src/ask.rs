@@ -1,0 +1,75 @@
+//! Whom a handler asks when the cluster is to change.
+//!
+//! On a broker's listener the question goes to the active controller, wherever it is. On a controller's listener it is
+//! this controller's to answer, or nobody's: a controller that is not the active one says NOT_CONTROLLER, and whoever
+//! asked goes elsewhere.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use ottla_controller::{Answer, Command};
+use ottla_types::ErrorCode;
+
+use crate::{Controllers, Quorum, Reply, RequestContext, quorum::refusal};
+
+/// The answer to a command, or why there is none.
+pub(crate) type Asked = BoxFuture<'static, Result<Answer, ErrorCode>>;
+
+/// Takes commands.
+pub(crate) trait Ask: Send + Sync + 'static {
+    /// Hands a command over now, in the order of the calls. It is carried out whether or not the answer is polled.
+    ///
+    /// # Errors
+    /// `NOT_CONTROLLER` when there is no active controller to be asked this way.
+    fn ask(&self, ctx: &RequestContext, command: Command) -> Asked;
+}
+
+impl Ask for Controllers {
+    fn ask(&self, _: &RequestContext, command: Command) -> Asked {
+        Controllers::ask(self, command).boxed()
+    }
+}
+
+/// This node's own controller, active or not.
+pub(crate) struct Here(pub(crate) Arc<dyn Quorum>);
+
+impl Ask for Here {
+    fn ask(&self, _: &RequestContext, command: Command) -> Asked {
+        let answer = self.0.submit(command);
+        async move { answer.await.map_err(refusal) }.boxed()
+    }
+}
+
+/// The reply that passes on what the controller says; `failed` makes the answer of an error.
+pub(crate) fn relay<R: Send + 'static>(
+    asked: Asked,
+    pick: fn(Answer) -> R,
+    failed: impl FnOnce(ErrorCode) -> R + Send + 'static,
+) -> Reply<R> {
+    Reply::later(async move { asked.await.map_or_else(failed, pick) })
+}
+
+/// As [`relay`], for requests that say how long they wait: REQUEST_TIMED_OUT after that, though the command goes on.
+pub(crate) fn relay_within<R: Send + 'static>(
+    wait: Duration,
+    asked: Asked,
+    pick: fn(Answer) -> R,
+    failed: impl FnOnce(ErrorCode) -> R + Send + 'static,
+) -> Reply<R> {
+    let asked = async move {
+        let timed_out = Err(ErrorCode::REQUEST_TIMED_OUT);
+        tokio::time::timeout(wait, asked).await.unwrap_or(timed_out)
+    };
+    relay(asked.boxed(), pick, failed)
+}
+
+/// The response in an answer of this kind.
+macro_rules! pick {
+    ($kind:ident) => {
+        |answer| match answer {
+            ottla_controller::Answer::$kind(response) => response,
+            _ => unreachable!("an answer is of its command's kind"),
+        }
+    };
+}
+pub(crate) use pick;
