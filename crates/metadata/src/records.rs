@@ -1,7 +1,7 @@
 //! Facts, and how they look as record batches of the metadata log.
 
 use bytes::Bytes;
-use ottla_protocol::persisted::metadata::MetadataRecord;
+use ottla_protocol::{DecodeError, persisted::metadata::MetadataRecord};
 use ottla_records::{Batch, BatchBuilder};
 use ottla_types::{LeaderEpoch, Millis};
 
@@ -83,6 +83,34 @@ pub fn encode(facts: &[Fact], at: Millis) -> Bytes {
 /// # Errors
 /// What is wrong with the batch, in words: damage, or a record of a newer Kafka.
 pub fn decode(batch: &Batch, epoch: LeaderEpoch) -> Result<Vec<Fact>, String> {
+    read(batch, epoch, &mut |error| Err(error.to_string()))
+}
+
+/// As [`decode`], but a record of a kind or version that is not known here becomes a [`Fact::Control`], which takes its
+/// offset and changes nothing; `skipped` is told of it. For those who follow controllers that are newer than they.
+///
+/// # Errors
+/// What is wrong with the batch, in words: damage.
+pub fn decode_known(
+    batch: &Batch,
+    epoch: LeaderEpoch,
+    skipped: &mut dyn FnMut(&DecodeError),
+) -> Result<Vec<Fact>, String> {
+    read(batch, epoch, &mut |error| match error {
+        DecodeError::UnknownKey(_) | DecodeError::UnsupportedVersion { .. } => {
+            skipped(error);
+            Ok(())
+        }
+        error => Err(error.to_string()),
+    })
+}
+
+/// `unreadable` says what becomes of a record that cannot be decoded: nothing but an offset, or an error.
+fn read(
+    batch: &Batch,
+    epoch: LeaderEpoch,
+    unreadable: &mut dyn FnMut(&DecodeError) -> Result<(), String>,
+) -> Result<Vec<Fact>, String> {
     let header = &batch.header;
     let count = usize::try_from(header.records_count).unwrap_or(0);
     // A record takes 7 bytes at least, so the count cannot promise more than the payload holds.
@@ -96,8 +124,13 @@ pub fn decode(batch: &Batch, epoch: LeaderEpoch) -> Result<Vec<Fact>, String> {
             continue;
         }
         let value = record.value.ok_or("a metadata record without a value")?;
-        let decoded = MetadataRecord::decode(value).map_err(|error| error.to_string())?;
-        facts.push(Fact::Record(decoded, version_of(value)));
+        facts.push(match MetadataRecord::decode(value) {
+            Ok(decoded) => Fact::Record(decoded, version_of(value)),
+            Err(error) => {
+                unreadable(&error)?;
+                Fact::Control
+            }
+        });
     }
     Ok(facts)
 }
