@@ -16,7 +16,7 @@ from .waiting import until
 from .wire import Connection, Writer
 
 TOPIC, GROUP = "numbers", "readers"
-CREATE_TOPICS, TOPIC_ALREADY_EXISTS = 19, 36
+CREATE_TOPICS, ELECT_LEADERS, TOPIC_ALREADY_EXISTS = 19, 43, 36
 
 #: The rounds of each fault in the run that CI makes, and in the one that proves it.
 SHORT = {
@@ -91,6 +91,7 @@ class Chaos:
     partitions: int = 6
     producers: int = 3
     rate: float = 20.0
+    copies: int = 3
     say: callable = lambda text: None
     #: How long pauses and cuts last, in seconds.
     pauses: tuple[float, float] = (5, 40)
@@ -102,7 +103,7 @@ class Chaos:
 
     def __enter__(self) -> "Chaos":
         self.dice = random.Random(self.seed)
-        make_topic(self.cluster, TOPIC, self.partitions)
+        make_topic(self.cluster, TOPIC, self.partitions, self.copies)
         self.load = Load(Plan(
             self.cluster.bootstrap, TOPIC, self.partitions, str(self.cluster.directory / "load.log"), producers=self.producers,
             rate=self.rate, group=GROUP,
@@ -131,6 +132,8 @@ class Chaos:
             if len(self.stuck) > before:
                 self.say(f"    stuck: {self.stuck[-1][1]}")
                 return
+            elect_preferred(self.cluster)
+            view.until_whole(self.cluster, TOPIC, self.partitions, self.patience)
 
     def _recover(self, one: Round) -> None:
         try:
@@ -287,6 +290,19 @@ def make_topic(cluster: Cluster, name: str, partitions: int, copies: int = 3, co
     client = admin(cluster.bootstrap)
     client.create_topics([new], request_timeout=settings.PATIENCE)[name].result(settings.PATIENCE)
     view.until_whole(cluster, name, partitions)
+
+
+def elect_preferred(cluster: Cluster) -> None:
+    """Spreads the leaders over the nodes again: the next fault shall find something to hit wherever it strikes."""
+    preferred, every_partition = 0, -1
+    body = Writer().i8(preferred).i32(every_partition).i32(20_000).data
+    for node in view.askable(cluster):
+        try:
+            with Connection(node, 25) as connection:
+                if connection.call(ELECT_LEADERS, 1, body) is not None:
+                    return
+        except (OSError, AssertionError):
+            continue  # it is a comfort: the rounds go on with the leaders there are
 
 
 def collect(cluster: Cluster, topic: str, partitions: int) -> dict:

@@ -1,0 +1,326 @@
+"""Kafka 4.3.1's cluster tools: what they print against us is what they print against Kafka.
+
+`tools/*.txt` are the transcripts, recorded from Kafka: `RECORD=1 TARGET=kafka compat-tests/run tests/cluster/test_cluster_tools.py`
+writes them anew. Ids, addresses, times and sizes that differ from run to run are replaced by names.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import settings, view
+from harness.chaos import make_topic
+from harness.rdkafka import produce
+from harness.waiting import until
+
+TOOLS = "org.apache.kafka.tools."
+TOPICS = TOOLS + "TopicCommand"
+REASSIGN = TOOLS + "reassign.ReassignPartitionsCommand"
+ELECT = TOOLS + "LeaderElectionCommand"
+LOG_DIRS = TOOLS + "LogDirsCommand"
+QUORUM = TOOLS + "MetadataQuorumCommand"
+CLUSTER = TOOLS + "ClusterTool"
+FEATURES = TOOLS + "FeatureCommand"
+DUMP = TOOLS + "DumpLogSegments"
+
+RECORDED = Path(__file__).parent / "tools"
+
+
+class Transcript:
+    """Runs tools and writes down what they print, with names in place of what differs from run to run."""
+
+    def __init__(self, cluster, tools):
+        self.cluster, self.tools, self.lines = cluster, tools, []
+        self.names: dict[str, str] = {cluster.cluster_id: "CLUSTER-ID"}
+        for node in cluster.nodes.values():
+            self.names[f"{node.host}:{node.port}"] = f"BROKER-{node.number}"
+            self.names[f"{node.host}:{node.controller_port}"] = f"CONTROLLER-{node.number}"
+            self.names[f":{node.controller_port}"] = f":CONTROLLER-PORT-{node.number}"
+            self.names[f":{node.port}"] = f":PORT-{node.number}"
+            self.names[str(node.data)] = f"DATA-{node.number}"
+            self.names[node.directory_id] = f"DIRECTORY-{node.number}"
+        self.ids = 0
+
+    def step(self, main: str, *arguments: str, controllers: bool = False, hide=lambda text: text) -> str:
+        """One tool, run to its end. `hide` replaces what else may differ. Returns what it printed, nothing replaced."""
+        how = ["--bootstrap-controller", self.cluster.bootstrap_controllers] if controllers else ["--bootstrap-server", self.cluster.bootstrap]
+        done = self.tools.run(main, *how, *arguments)
+        printed = done.out + "".join(line + "\n" for line in done.err.splitlines() if self._worth(line))
+        shown = " ".join([main.rsplit(".", 1)[-1], *arguments])
+        printed = re.sub(r"^ \(org\.apache\.\S+\)\n", "", printed, flags=re.MULTILINE)
+        self.lines += [f"$ {self._named(shown)}", *self._named(hide(printed)).splitlines(), f"[{done.status}]", ""]
+        return printed
+
+    @staticmethod
+    def _worth(line: str) -> bool:
+        """Stack traces and log lines are the tool's own affair."""
+        noise = r"\s+at |\[\d{4}-|Caused by|\s+\.\.\. |(java|org)\.|null$|ToolHost\$Ended"
+        return bool(line.strip()) and not re.match(noise, line)
+
+    def _named(self, text: str) -> str:
+        for what, name in self.names.items():
+            text = text.replace(what, name)
+        text = re.sub(r"/\S*/t-?\S*\.json", "FILE.json", text)
+
+        def topic_id(found: re.Match) -> str:
+            return found[1] + self.names.setdefault(found[2], f"TOPIC-ID-{len([n for n in self.names.values() if n.startswith('TOPIC-ID')]) + 1}")
+
+        return re.sub(r"(TopicId: )([\w-]{22})", topic_id, text)
+
+    def check(self, name: str) -> None:
+        """Compares with the recorded transcript, or records it."""
+        file, text = RECORDED / f"{name}.txt", "\n".join(self.lines)
+        if os.environ.get("RECORD"):
+            assert settings.TARGET == "kafka", "transcripts are recorded from Kafka: TARGET=kafka"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+        assert text.splitlines() == file.read_text().splitlines()
+
+
+@pytest.fixture
+def transcript(three, tools):
+    return Transcript(three, tools)
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    """Writes a reassignment as the tool wants it: `plan_file({("topic", 0): [1, 2]})`."""
+
+    def write(plan: dict[tuple[str, int], list[int]]) -> str:
+        partitions = [{"topic": t, "partition": p, "replicas": r} for (t, p), r in plan.items()]
+        file = tmp_path / "t.json"
+        file.write_text(json.dumps({"version": 1, "partitions": partitions}))
+        return str(file)
+
+    return write
+
+
+def numbers(text: str) -> str:
+    """Every number becomes N."""
+    return re.sub(r"(?<![\w-])\d+(?![\w-])", "N", text)
+
+
+def lines_sorted(text: str) -> str:
+    return "\n".join(sorted(text.splitlines()))
+
+
+def replicas_are(cluster, topic: str, partition: int, replicas: list[int]):
+    """Whether every broker sees these replicas, all in sync."""
+    def seen() -> bool:
+        views = [view.partitions_by(node, topic).get(partition) for node in cluster.brokers]
+        return all(p and list(p.replicas) == replicas and set(p.isr) == set(replicas) for p in views)
+
+    return seen
+
+
+def test_topics(transcript, three):
+    t = transcript
+    t.step(TOPICS, "--create", "--topic", "spread", "--replica-assignment", "1:2:3,2:3:1,3:1:2", "--config", "retention.ms=9000")
+    view.until_whole(three, "spread", 3)
+    t.step(TOPICS, "--describe", "--topic", "spread", hide=configs_hidden)
+    t.step(TOPICS, "--create", "--topic", "wide", "--partitions", "1", "--replication-factor", "4")
+    t.step(TOPICS, "--create", "--topic", "none", "--partitions", "1", "--replication-factor", "0")
+    t.step(TOPICS, "--create", "--topic", "uneven", "--replica-assignment", "1:2,3")
+    t.step(TOPICS, "--create", "--topic", "twice", "--replica-assignment", "1:1")
+    t.step(TOPICS, "--create", "--topic", "elsewhere", "--replica-assignment", "1:9")
+    t.step(TOPICS, "--alter", "--topic", "spread", "--partitions", "5", "--replica-assignment", "1:2:3,2:3:1,3:1:2,3:2:1,2:1:3")
+    view.until_whole(three, "spread", 5)
+    t.step(TOPICS, "--describe", "--topic", "spread", hide=configs_hidden)
+    t.step(TOPICS, "--alter", "--topic", "spread", "--partitions", "5")
+    t.step(TOPICS, "--describe", "--under-replicated-partitions")
+    t.step(TOPICS, "--describe", "--unavailable-partitions")
+    t.step(TOPICS, "--describe", "--at-min-isr-partitions")
+    t.step(TOPICS, "--delete", "--topic", "spread")
+    t.check("topics")
+
+
+def configs_hidden(text: str) -> str:
+    """Which configs are listed depends on the broker's defaults; the topic's own stays."""
+    return re.sub(r"Configs: (\S*)", lambda m: "Configs: " + ",".join(c for c in m[1].split(",") if c.startswith("retention.ms")), text)
+
+
+def test_reassignment(transcript, three, plan_file, unique):
+    t = transcript
+    make_topic_at(three, "moved", {0: [1, 2], 1: [2, 3]})
+    produce(three.bootstrap, "moved", [{"value": "x" * 1000, "partition": p} for p in (0, 1) for _ in range(50)])
+    plan = plan_file({("moved", 0): [3, 1], ("moved", 1): [1, 2, 3]})
+    t.step(REASSIGN, "--reassignment-json-file", plan, "--verify")
+    t.step(REASSIGN, "--reassignment-json-file", plan, "--execute", "--throttle", "100000000")
+    until("the reassignment", replicas_are(three, "moved", 0, [3, 1]))
+    until("the reassignment", replicas_are(three, "moved", 1, [1, 2, 3]))
+    t.step(REASSIGN, "--reassignment-json-file", plan, "--verify")
+    t.step(REASSIGN, "--list")
+    t.step(TOPICS, "--describe", "--topic", "moved", hide=lambda text: re.sub(r"Configs: \S*", "Configs: ", re.sub(r"Leader: \d", "Leader: N", text)))
+    t.step(REASSIGN, "--reassignment-json-file", plan, "--cancel")
+    t.step(REASSIGN, "--reassignment-json-file", plan_file({("moved", 0): [7, 8]}), "--execute")
+    t.step(REASSIGN, "--reassignment-json-file", plan_file({("moved", 9): [1, 2]}), "--execute")
+    t.step(REASSIGN, "--reassignment-json-file", plan_file({("moved", 0): [1, 1]}), "--execute")
+    t.check("reassignment")
+
+
+def make_topic_at(cluster, name: str, assignment: dict[int, list[int]]) -> None:
+    """Creates a topic with its replicas where they are said to be."""
+    from confluent_kafka.admin import NewTopic
+
+    from harness.rdkafka import admin
+
+    new = NewTopic(name, num_partitions=len(assignment), replica_assignment=[assignment[p] for p in sorted(assignment)])
+    client = admin(cluster.bootstrap)
+    client.create_topics([new])[name].result(settings.PATIENCE)
+    view.until_whole(cluster, name, len(assignment))
+
+
+def test_leader_election(transcript, three, plan_file, tools, tmp_path):
+    t = transcript
+    make_topic_at(three, "elected", {0: [1, 2, 3], 1: [2, 3, 1]})
+    plan = plan_file({("elected", 0): [2, 3, 1]})
+    tools.run(REASSIGN, "--bootstrap-server", three.bootstrap, "--reassignment-json-file", plan, "--execute").ok()
+    until("the new order", replicas_are(three, "elected", 0, [2, 3, 1]))
+    one = ["--topic", "elected", "--partition", "0"]
+    t.step(ELECT, "--election-type", "preferred", *one)
+    until("the leader", lambda: view.partitions(three, "elected")[0].leader == 2)
+    t.step(ELECT, "--election-type", "preferred", *one)
+    t.step(ELECT, "--election-type", "unclean", *one)
+    t.step(ELECT, "--election-type", "preferred", "--topic", "elected", "--partition", "7")
+    t.step(ELECT, "--election-type", "preferred", "--topic", "nobody", "--partition", "0")
+    t.step(TOPICS, "--describe", "--topic", "elected", hide=lambda text: re.sub(r"Configs: \S*", "Configs: ", text))
+    t.check("leader-election")
+
+
+def test_log_dirs(transcript, three):
+    make_topic_at(three, "sized", {0: [1, 2, 3], 1: [3]})
+    produce(three.bootstrap, "sized", [{"value": "x" * 100, "partition": p} for p in (0, 1) for _ in range(10)])
+
+    def only(text: str) -> str:
+        """The JSON in order, sizes hidden, since batches may be cut elsewhere."""
+        *head, last = text.strip().splitlines()
+        seen = json.loads(last)
+        for broker in seen["brokers"]:
+            for directory in broker["logDirs"]:
+                directory["partitions"].sort(key=lambda p: p["partition"])
+                for partition in directory["partitions"]:
+                    partition["size"] = "some" if partition["size"] > 0 else 0
+        seen["brokers"].sort(key=lambda b: b["broker"])
+        return "\n".join(head) + "\n" + json.dumps(seen, indent=1, sort_keys=True)
+
+    transcript.step(LOG_DIRS, "--describe", "--topic-list", "sized", hide=only)
+    transcript.step(LOG_DIRS, "--describe", "--broker-list", "2", "--topic-list", "sized", hide=only)
+    transcript.step(LOG_DIRS, "--describe", "--broker-list", "1,9", "--topic-list", "sized")
+    transcript.check("log-dirs")
+
+
+def quorum_hidden(text: str) -> str:
+    """Who leads, offsets and times become names."""
+    text = re.sub(r"(LeaderId|LeaderEpoch|HighWatermark|MaxFollowerLag|MaxFollowerLagTimeMs):(\s+)-?\d+", r"\1:\2N", text)
+    return text
+
+
+def replication_hidden(text: str) -> str:
+    """Rows by node; the leader's status is anyone's."""
+    head, *rows = text.strip().splitlines()
+    shown = []
+    for row in rows:
+        fields = row.split("\t")
+        shown.append(" ".join([fields[0].strip(), fields[1].strip(), "END LAG FETCHED CAUGHT", "Observer" if "Observer" in row else "Leader or Follower"]))
+    return re.sub(r"\s+", " ", head) + "\n" + "\n".join(sorted(shown))
+
+
+def test_metadata_quorum(transcript, three):
+    status = transcript.step(QUORUM, "describe", "--status", hide=quorum_hidden)
+    transcript.step(QUORUM, "describe", "--status", controllers=True, hide=quorum_hidden)
+    replication = transcript.step(QUORUM, "describe", "--replication", hide=replication_hidden)
+    transcript.step(QUORUM, "describe", "--replication", controllers=True, hide=replication_hidden)
+    leader = re.search(r"LeaderId:\s+(\d+)", status)[1]
+    [row] = [r for r in replication.splitlines() if re.search(r"Leader\s*$", r)]
+    assert row.split()[0] == leader, "both say who leads"
+    transcript.step(QUORUM, "remove-controller", "--controller-id", "9", "--controller-directory-id", "AAAAAAAAAAAAAAAAAAAACQ")
+    transcript.check("metadata-quorum")
+
+
+def test_cluster(transcript):
+    transcript.step(CLUSTER, "cluster-id")
+    transcript.step(CLUSTER, "cluster-id", controllers=True)
+    squeezed = lambda text: "\n".join(sorted(re.sub(r"\s+", " ", line).strip() for line in text.splitlines()))  # noqa: E731
+    transcript.step(CLUSTER, "list-endpoints", hide=squeezed)
+    transcript.step(CLUSTER, "list-endpoints", controllers=True, hide=squeezed)
+    transcript.step(CLUSTER, "unregister", "--id", "9")
+    transcript.check("cluster")
+
+
+SERVED = ("metadata.version", "kraft.version", "transaction.version", "group.version", "eligible.leader.replicas.version")
+
+
+def test_features(transcript):
+    def served(text: str) -> str:
+        """The features both have, without the epoch."""
+        lines = [re.sub(r"Epoch: \d+", "Epoch: N", line) for line in text.splitlines()]
+        return "\n".join(line for line in lines if not line.startswith("Feature:") or line.split()[1] in SERVED)
+
+    transcript.step(FEATURES, "describe", hide=served)
+    transcript.step(FEATURES, "upgrade", "--feature", "group.version=9")
+    transcript.step(FEATURES, "upgrade", "--feature", "nothing.version=1")
+    transcript.step(FEATURES, "downgrade", "--feature", "metadata.version=1")
+    transcript.step(FEATURES, "upgrade", "--feature", "transaction.version=2", "--dry-run")
+    transcript.check("features")
+
+
+def test_the_metadata_log_is_read_by_kafkas_tool(three, tools):
+    """kafka-dump-log --cluster-metadata-decoder: the same on every controller, and what was done is in it."""
+    make_topic_at(three, "logged", {0: [1, 2, 3], 1: [3, 1, 2]})
+
+    def records(node) -> list[dict]:
+        files = sorted((node.data / "__cluster_metadata-0").glob("*.log"))
+        out = tools.run(DUMP, "--cluster-metadata-decoder", "--files", ",".join(map(str, files))).ok().out
+        found = []
+        for line in out.splitlines():
+            if " payload: {" in line:
+                # The tool prints some ids without quotes.
+                found.append((int(re.search(r"offset: (\d+)", line)[1]), line.split(" payload: ", 1)[1]))
+        return found
+
+    def topic_of(node) -> list[str]:
+        return [text for _, text in records(node) if '"TOPIC_RECORD"' in text and '"logged"' in text]
+
+    def same_everywhere() -> bool:
+        seen = [dict(records(node)) for node in three.controllers]
+        common = set.intersection(*map(set, seen))
+        assert all(view_[offset] == seen[0][offset] for view_ in seen for offset in common)
+        return all(any('"logged"' in text for text in one.values()) for one in seen)
+
+    until("the topic in every controller's log", same_everywhere)
+    everything = [text for _, text in records(three.controllers[0])]
+    kinds = {re.search(r'"type":"(\w+)"', text)[1] for text in everything}
+    assert {"FEATURE_LEVEL_RECORD", "REGISTER_CONTROLLER_RECORD", "REGISTER_BROKER_RECORD", "BROKER_REGISTRATION_CHANGE_RECORD", "TOPIC_RECORD", "PARTITION_RECORD"} <= kinds
+    [topic] = topic_of(three.controllers[0])
+    topic_id = re.search(r'"topicId":"([\w-]+)"', topic)[1]
+    mine = [text for text in everything if '"PARTITION_RECORD"' in text and topic_id in text]
+    assert len(mine) == 2
+    assert all(re.search(r'"leader":(1|3),"leaderEpoch":0,"partitionEpoch":0', text) for text in mine), mine
+
+
+@pytest.mark.timeout(900)
+def test_controllers_are_added_and_removed(new_cluster, tools):
+    """KIP-853: a fourth controller joins, becomes a voter, and one of the first three leaves the quorum."""
+    cluster = new_cluster("3", quorum="dynamic").start()
+    fourth = cluster.add(4, "controller", settings.TARGET)
+    fourth.begin()
+    fourth.wait_started()
+    first = cluster.nodes[1]
+
+    def quorum() -> view.Quorum | None:
+        return view.quorum(first) or view.quorum(cluster.nodes[2])
+
+    until("the fourth to follow", lambda: (q := quorum()) and 4 in q.observers)
+    added = tools.run(QUORUM, "--bootstrap-server", cluster.bootstrap, "--command-config", str(fourth.config), "add-controller").ok().out
+    directory = re.search(r"^directory\.id=(\S+)", (fourth.data / "meta.properties").read_text(), re.MULTILINE)[1]
+    assert f"Added controller 4 with directory id {directory}" in added, added
+    until("four voters", lambda: (q := quorum()) and set(q.voters) == {1, 2, 3, 4})
+    leaving = next(n for n in cluster.initial if n.number != view.active_controller(cluster))
+    identity = ["--controller-id", str(leaving.number), "--controller-directory-id", leaving.directory_id]
+    removed = tools.run(QUORUM, "--bootstrap-server", cluster.bootstrap, "remove-controller", *identity).ok().out
+    assert f"Removed KRaft controller {leaving.number} with directory id {leaving.directory_id}" in removed, removed
+    until("three voters", lambda: (q := view.quorum(next(n for n in cluster.brokers if n is not leaving))) and set(q.voters) == {1, 2, 3, 4} - {leaving.number})
+    make_topic(cluster, "after", 1, 3)
