@@ -1,5 +1,7 @@
 //! AlterPartition (KIP-497, KIP-704, KIP-841, KIP-903): leaders report who is in sync.
 
+use std::sync::Arc;
+
 use ottla_metadata::{LeaderRecoveryState, Partition};
 use ottla_protocol::messages::{
     AlterPartitionRequest, AlterPartitionResponse, BrokerId, alter_partition_request,
@@ -7,7 +9,7 @@ use ottla_protocol::messages::{
 };
 use ottla_types::{ErrorCode, NodeId, TopicId};
 
-use crate::{Turn, leadership::Change, topics::TopicRules};
+use crate::Turn;
 
 impl Turn<'_, '_> {
     pub(crate) fn alter_partition(&mut self, request: &AlterPartitionRequest) -> AlterPartitionResponse {
@@ -45,31 +47,18 @@ impl Turn<'_, '_> {
         id: TopicId,
         wanted: &alter_partition_request::PartitionData,
     ) -> Result<alter_partition_response::PartitionData, ErrorCode> {
-        let state = self.state;
-        let topic = state.image.topic_by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
-        let partition =
-            topic.partition(wanted.partition_index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let topic = self.image().topic_by_id(id).cloned().ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+        let index = wanted.partition_index;
+        let partition = self.partition(&topic, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let isr = wanted_isr(wanted);
-        self.check_report(from, partition, wanted, &isr)?;
-        let rules = TopicRules::of(state, &state.layers(), &topic.name);
-        let may_lead = |node: NodeId| state.image.broker(node).is_some_and(|broker| broker.is_active());
-        let change = Change {
-            partition,
-            target_isr: isr,
-            unclean: &[],
-            may_lead: &may_lead,
-            min_isr: rules.min_isr,
-            elr_enabled: state.elr_enabled(),
-            unclean_election: rules.unclean_election,
-            recovery: Some(LeaderRecoveryState::from_value(wanted.leader_recovery_state)),
-        };
-        let mut after = Partition::clone(partition);
-        if let Some(record) = change.record(id, wanted.partition_index) {
-            after.apply(&record);
-            self.facts.push(state.fact(record));
-        }
+        self.check_report(from, &partition, wanted, &isr)?;
+        let after = self.change(&topic, index, |change| {
+            change.isr = isr;
+            change.recovery = LeaderRecoveryState::from_value(wanted.leader_recovery_state);
+        });
+        let after = after.unwrap_or_else(|| Arc::clone(&partition));
         if after.leader_epoch != partition.leader_epoch && after.leader != from {
-            // The change took the leadership away from who asked.
+            // The change completed a reassignment that takes the leadership away from who asked.
             return Err(ErrorCode::NEW_LEADER_ELECTED);
         }
         Ok(alter_partition_response::PartitionData::default()

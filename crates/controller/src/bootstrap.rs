@@ -14,6 +14,8 @@ pub(crate) const MIN_ISR: &str = "min.insync.replicas";
 impl Turn<'_, '_> {
     /// Founds the cluster when nothing was ever decided; ends what a predecessor left open.
     pub(crate) fn activate(&mut self) {
+        self.plan_balance(false);
+        self.plan_leaderless(false);
         if self.image().open_transaction.is_some() {
             let reason = Some(text("failover"));
             self.add(AbortTransactionRecord { reason, ..Default::default() });

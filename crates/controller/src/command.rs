@@ -31,8 +31,10 @@ pub enum Command {
         /// When the last connection closed, by the clock that decisions are made by.
         since: Millis,
     },
-    /// Time to give leaders back to preferred replicas and to partitions without one. From the machine itself.
+    /// Time to give leadership back to preferred replicas. From the machine itself.
     Balance,
+    /// Time to elect leaders where there is none and unclean elections are allowed. From the machine itself.
+    ElectLeaderless,
     /// A broker starts.
     RegisterBroker(BrokerRegistrationRequest),
     /// An operator takes a broker out of the cluster.

@@ -1,4 +1,4 @@
-//! IncrementalAlterConfigs (KIP-339): changes of topics', brokers', groups' and client metrics' configuration.
+//! IncrementalAlterConfigs (KIP-339) and the older AlterConfigs: changes of topics', brokers', groups' and client metrics' configuration.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,21 +7,25 @@ use ottla_config::{
 };
 use ottla_metadata::{ConfigResource, ConfigValues, Fact, ResourceType};
 use ottla_protocol::{
+    StrBytes,
     messages::{
-        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+        AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
+        IncrementalAlterConfigsResponse, alter_configs_request, alter_configs_response,
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
         incremental_alter_configs_response::AlterConfigsResourceResponse,
     },
-    persisted::metadata::{ClearElrRecord, ConfigRecord},
+    persisted::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord},
 };
 use ottla_types::{ApiError, ErrorCode};
 
-use crate::{State, Turn, bootstrap::MIN_ISR, text, topics::check_topic_name};
+use crate::{State, Turn, bootstrap::MIN_ISR, partitions::UNCLEAN_ELECTION, text, topics::check_topic_name};
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
+/// Bytes that a value may have.
+const LONGEST_VALUE: usize = 32_767;
 
 impl Turn<'_, '_> {
     pub(crate) fn incremental_alter_configs(
@@ -36,27 +40,69 @@ impl Turn<'_, '_> {
         let mut response = IncrementalAlterConfigsResponse::default();
         for resource in &request.resources {
             let twice = times[&(resource.resource_type, resource.resource_name.as_str())] > 1;
-            let altered = if twice {
-                Err(ApiError::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once."))
-            } else {
-                alter(self.state, resource, &layers)
-            };
-            let mut result = AlterConfigsResourceResponse::default()
-                .with_error_message(None)
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name.clone());
-            match altered {
-                Ok(facts) if !request.validate_only => self.facts.extend(facts),
-                Ok(_) => {}
-                Err(error) => {
-                    result.error_code = error.code.0;
-                    result.error_message = error.message.as_deref().map(text);
-                }
-            }
-            response.responses.push(result);
+            let altered = if twice { Err(named_twice()) } else { alter(self.state, resource, &layers) };
+            let (code, message) = self.take_over(altered, request.validate_only);
+            response.responses.push(
+                AlterConfigsResourceResponse::default()
+                    .with_error_code(code)
+                    .with_error_message(message)
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name.clone()),
+            );
         }
         response
     }
+
+    /// What the request does not name goes back to its default.
+    pub(crate) fn alter_configs(&mut self, request: &AlterConfigsRequest) -> AlterConfigsResponse {
+        let layers = self.state.layers();
+        let mut times: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+        for resource in &request.resources {
+            *times.entry((resource.resource_type, resource.resource_name.as_str())).or_default() += 1;
+        }
+        let mut response = AlterConfigsResponse::default();
+        for resource in &request.resources {
+            let twice = times[&(resource.resource_type, resource.resource_name.as_str())] > 1;
+            let altered = if twice { Err(named_twice()) } else { replace(self.state, resource, &layers) };
+            let (code, message) = self.take_over(altered, request.validate_only);
+            response.responses.push(
+                alter_configs_response::AlterConfigsResourceResponse::default()
+                    .with_error_code(code)
+                    .with_error_message(message)
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name.clone()),
+            );
+        }
+        response
+    }
+
+    fn take_over(
+        &mut self,
+        altered: Result<Vec<Fact>, ApiError>,
+        validate_only: bool,
+    ) -> (i16, Option<StrBytes>) {
+        match altered {
+            Ok(facts) => {
+                if !validate_only {
+                    if facts.iter().any(sets_unclean_election) {
+                        // Whoever allowed it waits for a leader: no need to wait for the next round.
+                        self.plan_leaderless(true);
+                    }
+                    self.facts.extend(facts);
+                }
+                (0, None)
+            }
+            Err(error) => (error.code.0, error.message.as_deref().map(text)),
+        }
+    }
+}
+
+fn named_twice() -> ApiError {
+    invalid_request("Each resource must appear at most once.")
+}
+
+fn sets_unclean_election(fact: &Fact) -> bool {
+    matches!(fact.record(), Some(MetadataRecord::Config(config)) if *config.name == *UNCLEAN_ELECTION)
 }
 
 fn invalid_request(message: impl Into<String>) -> ApiError {
@@ -67,38 +113,104 @@ fn invalid_config(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::INVALID_CONFIG, message.into())
 }
 
+/// A resource that a request may change, and the table its keys are in.
+fn resource(state: &State, kind: i8, name: &str) -> Result<(Scope, ConfigResource), ApiError> {
+    let kind = ResourceType(kind);
+    let scope = scope_of(kind).ok_or_else(|| invalid_request(format!("Unknown resource type {}", kind.0)))?;
+    let resource = ConfigResource { kind, name: name.into() };
+    check_resource(state, &resource)?;
+    Ok((scope, resource))
+}
+
 fn alter(state: &State, wanted: &AlterConfigsResource, layers: &Layers) -> Result<Vec<Fact>, ApiError> {
     let kind = ResourceType(wanted.resource_type);
-    let scope = scope_of(kind).ok_or_else(|| invalid_request(format!("Unknown resource type {}", kind.0)))?;
+    if scope_of(kind).is_none() {
+        return Err(invalid_request(format!("Unknown resource type {}", kind.0)));
+    }
     check_operations(wanted)?;
-    let resource = ConfigResource { kind, name: wanted.resource_name.as_str().into() };
-    check_resource(state, &resource)?;
+    let (scope, resource) = resource(state, wanted.resource_type, &wanted.resource_name)?;
     let current = state.image.configs.get(&resource);
-    let mut changed = ConfigValues::clone(current);
-    let mut facts = Vec::new();
-    let mut minimum_changed = false;
+    let mut changes = Vec::with_capacity(wanted.configs.len());
     for config in &wanted.configs {
         let before = current.get(config.name.as_str()).map(|value| &**value);
         let after = operate(scope, config, before)?;
-        let is_minimum = *config.name == *MIN_ISR;
         // The minimum is written even when it stays, as Kafka does: eligibility starts over with it.
-        if after.as_deref() != before || is_minimum {
-            facts.push(state.fact(record(&resource, config, after.as_deref())));
+        let written = after.as_deref() != before || *config.name == *MIN_ISR;
+        changes.push(Setting { name: config.name.clone(), value: after, written });
+    }
+    set(state, scope, &resource, changes, layers)
+}
+
+/// The values given, and nothing else.
+fn replace(
+    state: &State,
+    wanted: &alter_configs_request::AlterConfigsResource,
+    layers: &Layers,
+) -> Result<Vec<Fact>, ApiError> {
+    let kind = ResourceType(wanted.resource_type);
+    if scope_of(kind).is_none() {
+        return Err(invalid_request(format!("Unknown resource type {}", kind.0)));
+    }
+    let names = wanted.configs.iter().map(|config| config.name.as_str());
+    check_distinct(names.clone().collect())?;
+    let nulls = wanted.configs.iter().filter(|config| config.value.is_none());
+    check_no_nulls(&nulls.map(|config| config.name.as_str()).collect::<Vec<_>>())?;
+    let (scope, resource) = resource(state, wanted.resource_type, &wanted.resource_name)?;
+    let current = state.image.configs.get(&resource);
+    let mut changes = Vec::with_capacity(wanted.configs.len());
+    for config in &wanted.configs {
+        let value = config.value.as_deref().unwrap_or_default().to_owned();
+        let before = current.get(config.name.as_str()).map(|value| &**value);
+        let written = before != Some(value.as_str()) || kind == ResourceType::BROKER;
+        changes.push(Setting { name: config.name.clone(), value: Some(value), written });
+    }
+    let gone = current.keys().filter(|name| names.clone().all(|named| named != &***name));
+    changes.extend(gone.map(|name| Setting { name: text(name), value: None, written: true }));
+    set(state, scope, &resource, changes, layers)
+}
+
+/// A key and what it is to be; no value takes it back.
+struct Setting {
+    name: StrBytes,
+    value: Option<String>,
+    /// Whether there is anything to record.
+    written: bool,
+}
+
+fn set(
+    state: &State,
+    scope: Scope,
+    resource: &ConfigResource,
+    settings: Vec<Setting>,
+    layers: &Layers,
+) -> Result<Vec<Fact>, ApiError> {
+    let mut changed = ConfigValues::clone(state.image.configs.get(resource));
+    let mut facts = Vec::new();
+    let mut minimum_changed = false;
+    for setting in settings {
+        if setting.value.as_ref().is_some_and(|value| value.len() > LONGEST_VALUE) {
+            return Err(invalid_config(format!(
+                "The configuration value cannot be added because it exceeds the maximum value size of \
+                 {LONGEST_VALUE} bytes."
+            )));
         }
-        if is_minimum {
-            check_minimum(state, &resource, after.is_none())?;
+        if *setting.name == *MIN_ISR && setting.written {
+            check_minimum(state, resource, setting.value.is_none())?;
             minimum_changed = true;
         }
-        let name: Arc<str> = config.name.as_str().into();
-        match after {
-            Some(after) => drop(changed.insert(name, after.into())),
+        if setting.written {
+            facts.push(state.fact(record(resource, &setting.name, setting.value.as_deref())));
+        }
+        let name: Arc<str> = setting.name.as_str().into();
+        match setting.value {
+            Some(value) => drop(changed.insert(name, value.into())),
             None => drop(changed.remove(&name)),
         }
     }
-    check_values(scope, &resource, &changed, layers)?;
+    check_values(scope, resource, &changed, layers)?;
     if minimum_changed && state.elr_enabled() {
         // An empty name stands for all topics.
-        let topic_name = wanted.resource_name.clone();
+        let topic_name = text(&resource.name);
         facts.push(state.fact(ClearElrRecord { topic_name, ..Default::default() }));
     }
     Ok(facts)
@@ -115,15 +227,22 @@ fn scope_of(kind: ResourceType) -> Option<Scope> {
 }
 
 fn check_operations(wanted: &AlterConfigsResource) -> Result<(), ApiError> {
-    let mut names: Vec<&str> = wanted.configs.iter().map(|config| config.name.as_str()).collect();
+    check_distinct(wanted.configs.iter().map(|config| config.name.as_str()).collect())?;
+    let without_value =
+        |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
+    let nulls = wanted.configs.iter().filter(without_value).map(|config| config.name.as_str());
+    check_no_nulls(&nulls.collect::<Vec<_>>())
+}
+
+fn check_distinct(mut names: Vec<&str>) -> Result<(), ApiError> {
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(invalid_request("Error due to duplicate config keys"));
     }
-    let without_value =
-        |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
-    let nulls: Vec<&str> =
-        wanted.configs.iter().filter(without_value).map(|config| config.name.as_str()).collect();
+    Ok(())
+}
+
+fn check_no_nulls(nulls: &[&str]) -> Result<(), ApiError> {
     if !nulls.is_empty() {
         return Err(invalid_request(format!("Null value not supported for : {}", nulls.join(","))));
     }
@@ -226,11 +345,11 @@ fn check_values(
     }
 }
 
-fn record(resource: &ConfigResource, config: &AlterableConfig, value: Option<&str>) -> ConfigRecord {
+fn record(resource: &ConfigResource, name: &StrBytes, value: Option<&str>) -> ConfigRecord {
     ConfigRecord {
         resource_type: resource.kind.0,
         resource_name: text(&resource.name),
-        name: config.name.clone(),
+        name: name.clone(),
         value: value.map(text),
         ..Default::default()
     }

@@ -2,18 +2,25 @@
 //!
 //! [`Controller`] is a replicated machine. Its hard state is the metadata [`Image`] (with the constants of this node
 //! beside it); its soft state is who was heard of when. Commands carry requests as they came over the wire, answers the
-//! responses. One module per concern: `brokers` (registration, heartbeats, fencing), `topics` (create, delete, grow),
-//! `placement` (which brokers get a partition), `leadership` (what a change of brokers does to a partition),
-//! `alter_partition` (leaders report in-sync sets), `configs`, `producer_ids`, `bootstrap`.
+//! responses. One module per concern: `brokers` (registration, heartbeats, fencing), `controllers`, `topics` (create,
+//! delete, grow), `placement` (which brokers get a partition), `leadership` (what a change makes of a partition),
+//! `partitions` (all partitions that an event touches), `alter_partition` (leaders report in-sync sets), `elections`
+//! (asked for and by themselves), `reassign`, `directories`, `configs`, `features`, `producer_ids`, `bootstrap`.
 
 mod alter_partition;
 mod bootstrap;
 mod brokers;
 mod command;
 mod configs;
+mod controllers;
+mod directories;
+mod elections;
+mod features;
 mod leadership;
+mod partitions;
 mod placement;
 mod producer_ids;
+mod reassign;
 mod settings;
 mod topics;
 
@@ -100,7 +107,8 @@ impl Machine for Controller {
         from: Token,
         command: Command,
     ) -> Decision<Fact, Answer> {
-        let mut turn = Turn { state, soft, ctx, facts: Vec::new() };
+        let mut turn =
+            Turn { state, soft, ctx, facts: Vec::new(), touched: partitions::Touched::new(), rules: None };
         let answer = turn.carry_out(command);
         let answers = answer.map(|answer| (from, answer)).into_iter().collect();
         Decision { records: turn.facts, answers }
@@ -125,6 +133,10 @@ struct Turn<'a, 'c> {
     soft: &'a mut Soft,
     ctx: &'a mut Ctx<'c>,
     facts: Vec<Fact>,
+    /// Partitions that requests have changed in this decision. Events change each partition once.
+    touched: partitions::Touched,
+    /// What holds for topics that set nothing of their own, once it was asked for.
+    rules: Option<leadership::Rules>,
 }
 
 impl Turn<'_, '_> {
@@ -150,7 +162,14 @@ impl Turn<'_, '_> {
                 self.broker_lost(id, epoch, since);
                 return None;
             }
-            Command::Balance => return None,
+            Command::Balance => {
+                self.balance();
+                return None;
+            }
+            Command::ElectLeaderless => {
+                self.elect_leaderless();
+                return None;
+            }
             Command::RegisterBroker(request) => Answer::RegisterBroker(self.register_broker(&request)),
             Command::UnregisterBroker(request) => Answer::UnregisterBroker(self.unregister_broker(&request)),
             Command::BrokerHeartbeat(request) => Answer::BrokerHeartbeat(self.heartbeat(&request)),
@@ -163,28 +182,21 @@ impl Turn<'_, '_> {
             Command::IncrementalAlterConfigs(request) => {
                 Answer::IncrementalAlterConfigs(self.incremental_alter_configs(&request))
             }
-            Command::UnregisterController(_) => {
-                let response = ottla_protocol::messages::UnregisterControllerResponse::default();
-                Answer::UnregisterController(response.with_error_code(UNTIL_THEN))
+            Command::UnregisterController(request) => {
+                Answer::UnregisterController(self.unregister_controller(&request))
             }
-            Command::AlterConfigs(_) => Answer::AlterConfigs(Default::default()),
-            Command::ElectLeaders(_) => Answer::ElectLeaders(
-                ottla_protocol::messages::ElectLeadersResponse::default().with_error_code(UNTIL_THEN),
-            ),
-            Command::AlterPartitionReassignments(_) => Answer::AlterPartitionReassignments(
-                ottla_protocol::messages::AlterPartitionReassignmentsResponse::default()
-                    .with_error_code(UNTIL_THEN),
-            ),
-            Command::ListPartitionReassignments(_) => Answer::ListPartitionReassignments(
-                ottla_protocol::messages::ListPartitionReassignmentsResponse::default()
-                    .with_error_code(UNTIL_THEN),
-            ),
-            Command::UpdateFeatures(_) => Answer::UpdateFeatures(
-                ottla_protocol::messages::UpdateFeaturesResponse::default().with_error_code(UNTIL_THEN),
-            ),
-            Command::AssignReplicasToDirs(_) => Answer::AssignReplicasToDirs(
-                ottla_protocol::messages::AssignReplicasToDirsResponse::default().with_error_code(UNTIL_THEN),
-            ),
+            Command::AlterConfigs(request) => Answer::AlterConfigs(self.alter_configs(&request)),
+            Command::ElectLeaders(request) => Answer::ElectLeaders(self.elect_leaders(&request)),
+            Command::AlterPartitionReassignments(request) => {
+                Answer::AlterPartitionReassignments(self.alter_reassignments(&request))
+            }
+            Command::ListPartitionReassignments(request) => {
+                Answer::ListPartitionReassignments(self.list_reassignments(&request))
+            }
+            Command::UpdateFeatures(request) => Answer::UpdateFeatures(self.update_features(&request)),
+            Command::AssignReplicasToDirs(request) => {
+                Answer::AssignReplicasToDirs(self.assign_replicas_to_dirs(&request))
+            }
             Command::AlterPartition(request) => Answer::AlterPartition(self.alter_partition(&request)),
             Command::AllocateProducerIds(request) => {
                 Answer::AllocateProducerIds(self.allocate_producer_ids(&request))
@@ -192,8 +204,6 @@ impl Turn<'_, '_> {
         })
     }
 }
-
-const UNTIL_THEN: i16 = ottla_types::ErrorCode::UNSUPPORTED_VERSION.0;
 
 fn text(s: &str) -> StrBytes {
     StrBytes::from_string(s.to_owned())

@@ -314,7 +314,7 @@ impl Runner {
                 .with_listeners(vec![Listener::default().with_name(text("PLAINTEXT")).with_port(9092)])
                 .with_features(features.collect())
                 .with_rack(rack.as_deref().map(text))
-                .with_log_dirs(vec![Uuid::from_u128(id.unsigned_abs().into())])
+                .with_log_dirs(vec![Uuid::from_u128(1000 + u128::from(id.unsigned_abs()))])
                 .with_previous_broker_epoch(previous),
         ))
     }

@@ -141,7 +141,7 @@ impl World {
                 .with_incarnation_id(Uuid::from_u128(self.incarnation))
                 .with_listeners(vec![Listener::default().with_name(text("PLAINTEXT"))])
                 .with_features(features.collect())
-                .with_log_dirs(vec![Uuid::from_u128(id.unsigned_abs().into())])
+                .with_log_dirs(vec![Uuid::from_u128(1000 + u128::from(id.unsigned_abs()))])
                 .with_previous_broker_epoch(if clean { epoch } else { -1 }),
         )
     }

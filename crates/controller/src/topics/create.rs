@@ -13,7 +13,7 @@ use ottla_protocol::{
         create_topics_request::CreatableTopic,
         create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
     },
-    persisted::metadata::{ClearElrRecord, ConfigRecord, PartitionRecord, TopicRecord},
+    persisted::metadata::{ClearElrRecord, ConfigRecord, TopicRecord},
 };
 use ottla_types::{ApiError, ErrorCode, NodeId, TopicId};
 
@@ -21,7 +21,7 @@ use super::{
     LARGEST_REQUEST,
     names::{check_topic_name, collision_key},
 };
-use crate::{Place, Turn, bootstrap::MIN_ISR, place, text};
+use crate::{Place, Turn, bootstrap::MIN_ISR, text};
 
 /// `__cluster_metadata` is not a topic that anyone may create.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -105,7 +105,7 @@ impl Turn<'_, '_> {
         let factor = assignments.first().map_or(0, Vec::len);
         let count = assignments.len();
         for (index, replicas) in (0..).zip(assignments) {
-            let record = self.partition(id, index, replicas)?;
+            let record = self.new_partition(id, index, replicas)?;
             facts.push(self.state.fact(record));
         }
         let result = CreatableTopicResult::default()
@@ -116,16 +116,6 @@ impl Turn<'_, '_> {
             .with_replication_factor(i16::try_from(factor).expect("at most one per broker"))
             .with_configs(Some(described(&overrides, layers)));
         Ok(Planned { facts, result })
-    }
-
-    fn partition(&self, id: TopicId, index: i32, replicas: Vec<NodeId>) -> Result<PartitionRecord, ApiError> {
-        self.new_partition(id, index, replicas).ok_or_else(|| {
-            let message = format!(
-                "All brokers specified in the manual partition assignment for partition {index} are fenced or in \
-                 controlled shutdown."
-            );
-            ApiError::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message)
-        })
     }
 
     fn check_new_name(&self, name: &str) -> Result<(), ApiError> {
@@ -178,11 +168,7 @@ impl Turn<'_, '_> {
                 return Err(ApiError::new(ErrorCode::INVALID_PARTITIONS, message));
             }
         };
-        let spots = self.spots();
-        place(&spots, Place { partitions, replication_factor }, self.ctx.rng).map_err(|why| {
-            let message = format!("Unable to replicate the partition {replication_factor} time(s): {why}");
-            ApiError::new(ErrorCode::INVALID_REPLICATION_FACTOR, message)
-        })
+        self.place(Place { partitions, replication_factor })
     }
 
     fn manual(&self, topic: &CreatableTopic) -> Result<Vec<Vec<NodeId>>, ApiError> {

@@ -11,7 +11,7 @@ use ottla_protocol::messages::{
 use ottla_types::{ApiError, ErrorCode, NodeId};
 
 use super::{LARGEST_REQUEST, replication_factor};
-use crate::{Place, Turn, place, text};
+use crate::{Place, Turn, text};
 
 impl Turn<'_, '_> {
     pub(crate) fn create_partitions(
@@ -86,11 +86,7 @@ impl Turn<'_, '_> {
         };
         let mut facts = Vec::with_capacity(assignments.len());
         for (index, replicas) in (have..).zip(assignments) {
-            let record = self.new_partition(topic.id, index, replicas).ok_or_else(|| {
-                let message = "All brokers specified in the manual partition assignment for \
-                               partition are fenced or in controlled shutdown.";
-                ApiError::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message)
-            })?;
+            let record = self.new_partition(topic.id, index, replicas)?;
             facts.push(self.state.fact(record));
         }
         Ok(facts)
@@ -119,10 +115,6 @@ impl Turn<'_, '_> {
 
     fn chosen(&mut self, topic: &Topic, added: i32) -> Result<Vec<Vec<NodeId>>, ApiError> {
         let replication_factor = i16::try_from(replication_factor(topic)).unwrap_or(i16::MAX);
-        let spots = self.spots();
-        place(&spots, Place { partitions: added, replication_factor }, self.ctx.rng).map_err(|why| {
-            let message = format!("Unable to replicate the partition {replication_factor} time(s): {why}");
-            ApiError::new(ErrorCode::INVALID_REPLICATION_FACTOR, message)
-        })
+        self.place(Place { partitions: added, replication_factor })
     }
 }
