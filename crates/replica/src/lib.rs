@@ -10,6 +10,7 @@
 
 mod append;
 mod aside;
+mod followers;
 mod image;
 mod load;
 mod manager;
@@ -29,7 +30,9 @@ pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};
 pub use offsets::{FoundOffset, Isolation, OffsetQuery};
 pub use options::{AckFsync, DefaultsOf, ReplicaOptions};
-pub use ottla_partition::{AbortedTransaction, EpochEnd, IsrAnswer, IsrProposal, Origin, ProducerState};
+pub use ottla_partition::{
+    AbortedTransaction, EpochEnd, IsrAnswer, IsrProposal, Origin, ProducerState, RemoteReplica,
+};
 pub use poll::LongPoll;
 pub use read::{Fetched, ReadAs, ReadRequest};
 pub use replica::{Replica, View};

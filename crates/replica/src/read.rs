@@ -42,6 +42,9 @@ pub struct ReadRequest {
     pub at_least_one_batch: bool,
     /// Who reads.
     pub reader: ReadAs,
+    /// Only the leader may answer. Consumers that know follower fetching (KIP-392) are served by followers too, up to
+    /// the high watermark these have heard of.
+    pub leader_only: bool,
     /// The leader epoch the reader believes in; -1 for none.
     pub current_leader_epoch: LeaderEpoch,
     /// Epoch of the last record the reader has; -1 for none.
@@ -89,7 +92,7 @@ impl Replica {
         if let Err(code) = Self::check_epoch(&view, request.current_leader_epoch) {
             return refuse(code);
         }
-        if !view.is_leader {
+        if request.leader_only && !view.is_leader {
             return refuse(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
         if request.last_fetched_epoch >= 0 {

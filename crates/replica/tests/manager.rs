@@ -20,6 +20,7 @@ const ONE: AppendOptions<'static> = AppendOptions { acks: 1, ..ALL };
 fn read(replica: &Arc<Replica>, from: Offset) -> ReadRequest {
     assert!(replica.view().is_leader);
     ReadRequest {
+        leader_only: true,
         from,
         max_bytes: 1 << 20,
         at_least_one_batch: true,

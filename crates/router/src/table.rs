@@ -170,7 +170,10 @@ fn line<H: Handler>(handler: impl Fn(&Services) -> H + 'static) -> Line<Services
 fn lines() -> Vec<Line<Services>> {
     vec![
         line(|s| apis::produce::Produce::new(s.replicas.clone(), s.image.clone())),
-        line(|s| apis::fetch::Fetch::new(s.replicas.clone(), s.image.clone(), fetch_limits(s))),
+        line(|s| {
+            let by_rack = s.settings.text("replica.selector.class") == Some(apis::fetch::RACK_AWARE);
+            apis::fetch::Fetch::new(s.replicas.clone(), s.image.clone(), fetch_limits(s), by_rack)
+        }),
         line(|s| apis::list_offsets::ListOffsets::new(s.replicas.clone(), s.image.clone())),
         line(|s| {
             let auto_create = s.config.new_topics.auto_create_topics_enable;
@@ -205,6 +208,10 @@ fn lines() -> Vec<Line<Services>> {
                 node_id,
             )
         }),
+        line(|s| {
+            apis::offset_for_leader_epoch::OffsetForLeaderEpoch::new(s.replicas.clone(), s.image.clone())
+        }),
+        line(|s| apis::list_config_resources::ListConfigResources::new(s.image.clone())),
         line(|s| apis::alter_configs::AlterConfigs::new(s.controllers.clone())),
         line(|s| apis::elect_leaders::ElectLeaders::new(s.controllers.clone())),
         line(|s| {

@@ -134,5 +134,5 @@ fn describe_partition(
         // Empty, never null: the Java client takes null for a fault.
         .with_eligible_leader_replicas(Some(ids(&partition.elr)))
         .with_last_known_elr(Some(ids(&partition.last_known_elr)))
-        .with_offline_replicas(ids(&metadata::offline(image, partition)))
+        .with_offline_replicas(ids(&metadata::offline(image, ctx, partition)))
 }

@@ -177,3 +177,124 @@ fn compact_string(bytes: &mut Bytes) -> Option<Bytes> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+    use ottla_controller::{Answer, Command};
+    use ottla_protocol::{
+        Encodable, encode_request,
+        messages::{CreateTopicsRequest, CreateTopicsResponse, EnvelopeRequest as Wire, HeartbeatRequest},
+    };
+    use ottla_raft::SubmitError;
+
+    use super::*;
+    use crate::{
+        Quorum,
+        api::{create_topics::CreateTopics, testing},
+        ask::Here,
+        table::Line,
+    };
+
+    struct Services(Arc<testing::FakeQuorum>);
+
+    fn node(answer: Result<Answer, SubmitError>) -> (Envelope, Arc<testing::FakeQuorum>) {
+        let quorum = testing::FakeQuorum::new(true);
+        quorum.answers.lock().push_back(answer);
+        let lines = vec![Line::<Services>::new(|s| {
+            CreateTopics::new(Arc::new(Here(s.0.clone() as Arc<dyn Quorum>)))
+        })];
+        (Envelope::new(Arc::new(Table::of(lines, &Services(quorum.clone())))), quorum)
+    }
+
+    fn principal_bytes() -> Bytes {
+        Bytes::from_static(b"\0\0\x05User\x06alice\0\0")
+    }
+
+    fn envelope(frame: Bytes) -> Wire {
+        Wire::default()
+            .with_request_data(frame)
+            .with_request_principal(Some(principal_bytes()))
+            .with_client_host_address(Bytes::from_static(&[10, 0, 0, 1]))
+    }
+
+    fn create_topics() -> Bytes {
+        let request = CreateTopicsRequest::default().with_timeout_ms(1000);
+        encode_request(7, 33, Some("admin"), &request).expect("version 7 says this").slice(PREFIX..)
+    }
+
+    fn created() -> Result<Answer, SubmitError> {
+        Ok(Answer::CreateTopics(CreateTopicsResponse::default().with_throttle_time_ms(9)))
+    }
+
+    #[tokio::test]
+    async fn the_inner_request_is_served_and_its_answer_comes_with_its_head() {
+        let (node, quorum) = node(created());
+        let answer = testing::ask(&node, 0, envelope(create_topics())).await;
+        assert_eq!(answer.error_code, 0);
+        let inner = answer.response_data.expect("an answer");
+        assert_eq!(
+            inner[..],
+            [0, 0, 0, 33, 0, 0, 0, 0, 9, 1, 0],
+            "correlation id, tags, throttle, no topics"
+        );
+        assert!(
+            matches!(&quorum.asked.lock()[..], [Command::CreateTopics(asked)] if asked.timeout_ms == 1000)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_envelope_says_that_the_controller_is_elsewhere() {
+        let (node, _) = node(Err(SubmitError::NotLeader { leader: Some(2) }));
+        let topic = ottla_protocol::messages::create_topics_request::CreatableTopic::default();
+        let request = CreateTopicsRequest::default().with_timeout_ms(1000).with_topics(vec![topic]);
+        let frame = encode_request(7, 33, None, &request).expect("version 7 says this").slice(PREFIX..);
+        let answer = testing::ask(&node, 0, envelope(frame)).await;
+        assert_eq!((answer.error_code, answer.response_data), (ErrorCode::NOT_CONTROLLER.0, None));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_or_may_not_be_forwarded_is_refused() {
+        let (node, quorum) = node(created());
+        let heartbeat = encode_request(4, 1, None, &HeartbeatRequest::default()).expect("encodes");
+        let mut nested = BytesMut::new();
+        nested.put_slice(&[0, 58, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0]);
+        envelope(create_topics()).encode(&mut nested, 0).expect("encodes");
+        let mut bomb = create_topics()[..15].to_vec();
+        bomb.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x0f]);
+        for (asked, code) in [
+            (
+                envelope(create_topics()).with_request_principal(None),
+                ErrorCode::PRINCIPAL_DESERIALIZATION_FAILURE,
+            ),
+            (
+                envelope(create_topics()).with_request_principal(Some(principal_bytes().slice(..6))),
+                ErrorCode::PRINCIPAL_DESERIALIZATION_FAILURE,
+            ),
+            (
+                envelope(create_topics()).with_client_host_address(Bytes::from_static(&[1, 2, 3])),
+                ErrorCode::INVALID_REQUEST,
+            ),
+            (envelope(Bytes::from_static(&[0, 19])), ErrorCode::UNSUPPORTED_VERSION),
+            (envelope(create_topics().slice(..20)), ErrorCode::UNSUPPORTED_VERSION),
+            (envelope(bomb.into()), ErrorCode::UNSUPPORTED_VERSION),
+            (envelope(heartbeat.slice(PREFIX..)), ErrorCode::INVALID_REQUEST),
+            (envelope(nested.freeze()), ErrorCode::INVALID_REQUEST),
+        ] {
+            let answer = testing::ask(&node, 0, asked).await;
+            assert_eq!((answer.error_code, answer.response_data), (code.0, None));
+        }
+        assert!(quorum.asked.lock().is_empty());
+    }
+
+    #[test]
+    fn principals_are_read_within_their_bounds() {
+        assert_eq!(principal(principal_bytes()).as_deref(), Some("User:alice"));
+        for end in 0..principal_bytes().len() - 1 {
+            assert_eq!(principal(principal_bytes().slice(..end)), None, "{end}");
+        }
+        assert_eq!(principal(Bytes::from_static(b"\0\x01\x05User\x02a\0\0")), None, "version 1");
+        assert_eq!(principal(Bytes::from_static(b"\0\0\xff\xff\xff\xff\x0fUser")), None);
+        assert_eq!(principal(Bytes::from_static(b"\0\0\0\0\0\0")), None, "null is no name");
+    }
+}

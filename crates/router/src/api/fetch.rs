@@ -10,9 +10,14 @@
 //! epoch and diverging epoch (KIP-595), flexible; 13 topic ids (KIP-516); 15 replica state (KIP-903); 16 endpoints of
 //! current leaders (KIP-951); 17 directory id; 18 the follower's high watermark (KIP-1166).
 //!
-//! Not done: preferred read replicas (KIP-392: one replica has no choice), snapshot ids (the metadata log is not served
-//! here), tiered storage (error 109 never happens).
+//! With `replica.selector.class` set, the leader sends consumers to an in-sync replica in their rack (KIP-392). A replica
+//! that does not lead serves consumers that know of this (version 11 on) up to the high watermark it has heard of; what
+//! lies outside of its log is OFFSET_OUT_OF_RANGE, whereupon the consumer goes back to the leader. Followers are served by
+//! the leader only, and only those that hold a replica.
+//!
+//! Not done: tiered storage (error 109 never happens).
 
+mod preferred;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -20,12 +25,17 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use ottla_metadata::ImageCell;
-use ottla_protocol::messages::{FetchRequest, TopicName};
+use ottla_protocol::{
+    StrBytes,
+    messages::{FetchRequest, TopicName},
+};
 use ottla_replica::{Fetched, HostedTopic, LongPoll, ReadAs, ReadRequest, Replica, ReplicaManager};
-use ottla_types::{ErrorCode, Millis, TopicId};
+use ottla_types::{ErrorCode, Millis, NO_LEADER, NodeId, TopicId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use preferred::Follower;
+pub(crate) use preferred::RACK_AWARE;
 pub(crate) use reply::{FetchReply, PartitionReply, TopicReply};
 
 use crate::{
@@ -44,12 +54,18 @@ struct Shared {
     image: Arc<ImageCell>,
     sessions: Mutex<FetchSessions>,
     max_bytes: usize,
+    /// Consumers are sent to replicas in their rack.
+    by_rack: bool,
 }
 
 /// What a request asks for beside its partitions.
 #[derive(Clone, Debug)]
 struct Terms {
     reader: ReadAs,
+    /// Only leaders may answer.
+    leader_only: bool,
+    /// The consumer's rack, when replicas are chosen by it.
+    rack: Option<StrBytes>,
     min_bytes: usize,
     max_bytes: usize,
     max_wait: Duration,
@@ -65,19 +81,28 @@ struct Terms {
 struct Found {
     replica: Option<Arc<Replica>>,
     fetched: Result<Fetched, ErrorCode>,
+    /// Where the consumer should read instead.
+    preferred: Option<NodeId>,
+}
+
+impl Found {
+    fn new(replica: Option<Arc<Replica>>, fetched: Result<Fetched, ErrorCode>) -> Self {
+        Self { replica, fetched, preferred: None }
+    }
 }
 
 impl Fetch {
     /// `max_bytes` is `fetch.max.bytes`, `session_slots` is `max.incremental.fetch.session.cache.slots`; session ids are
-    /// drawn from `seed`.
+    /// drawn from `seed`. `by_rack`: `replica.selector.class` is the one that goes by racks.
     #[must_use]
     pub(crate) fn new(
         replicas: Arc<ReplicaManager>,
         image: Arc<ImageCell>,
         (max_bytes, session_slots, seed): (usize, usize, u64),
+        by_rack: bool,
     ) -> Self {
         let sessions = Mutex::new(FetchSessions::new(session_slots, seed));
-        Self { shared: Arc::new(Shared { replicas, image, sessions, max_bytes }) }
+        Self { shared: Arc::new(Shared { replicas, image, sessions, max_bytes, by_rack }) }
     }
 }
 
@@ -99,8 +124,13 @@ impl Handler for Fetch {
             follower: matches!(reader, ReadAs::Follower(_)),
         };
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(shared.max_bytes);
+        let is_consumer = !matches!(reader, ReadAs::Follower(_));
+        let may_follow = is_consumer && knows_follower_fetching(ctx.api_version);
+        let rack = Some(&request.rack_id).filter(|rack| may_follow && shared.by_rack && !rack.is_empty());
         let mut terms = Terms {
             reader,
+            leader_only: !may_follow,
+            rack: rack.cloned(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
             max_bytes,
             max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
@@ -154,7 +184,7 @@ impl Shared {
             let hosted = topic.as_ref().and_then(|(_, _, hosted)| hosted.as_ref());
             let one = match hosted.and_then(|hosted| hosted.partition(key.partition)) {
                 Some(replica) => self.read_one(replica, one, terms, (left, !any)),
-                None => Found { replica: None, fetched: Err(self.absent(key, terms.uses_ids)) },
+                None => Found::new(None, Err(self.absent(key, terms.uses_ids))),
             };
             if let Ok(fetched) = &one.fetched {
                 left = left.saturating_sub(fetched.bytes);
@@ -174,15 +204,21 @@ impl Shared {
     ) -> Found {
         let held = Some(Arc::clone(replica));
         if let ReadAs::Follower(broker) = terms.reader
-            && !replica.is_followed_by(broker)
+            && let Err(code) = check_follower(replica, broker, wanted)
         {
-            return Found { replica: held, fetched: Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+            return Found::new(held, Err(code));
         }
+        let preferred = self.preferred(replica, wanted, terms);
         let fetched = replica.read(&ReadRequest {
             from: wanted.fetch_offset,
-            max_bytes: usize::try_from(wanted.max_bytes).unwrap_or(0).min(left),
-            at_least_one_batch: first,
+            // Whoever is sent elsewhere gets nothing here.
+            max_bytes: match preferred {
+                Some(_) => 0,
+                None => usize::try_from(wanted.max_bytes).unwrap_or(0).min(left),
+            },
+            at_least_one_batch: first && preferred.is_none(),
             reader: terms.reader,
+            leader_only: terms.leader_only,
             current_leader_epoch: wanted.current_leader_epoch,
             last_fetched_epoch: wanted.last_fetched_epoch,
         });
@@ -191,7 +227,28 @@ impl Shared {
         {
             self.replicas.follower_fetched(replica, broker, wanted.fetch_offset);
         }
-        Found { replica: held, fetched: Ok(fetched) }
+        let preferred = preferred.filter(|_| !fetched.is_final());
+        Found { replica: held, fetched: Ok(fetched), preferred }
+    }
+
+    /// The replica that a consumer should rather read from.
+    fn preferred(&self, replica: &Replica, wanted: &Wanted, terms: &Terms) -> Option<NodeId> {
+        let rack = terms.rack.as_ref()?;
+        let view = replica.view();
+        if !view.is_leader {
+            return None;
+        }
+        let image = self.image.load();
+        let rack_of = |id| {
+            let broker = image.broker(id).filter(|broker| !broker.fenced)?;
+            broker.listener(&terms.listener).and(broker.rack.as_deref())
+        };
+        let in_sync = replica.in_sync_followers().into_iter().map(|remote| Follower {
+            id: remote.broker,
+            log_end: remote.log_end,
+            caught_up: remote.last_caught_up,
+        });
+        preferred::choose(rack.as_str(), self.replicas.node(), in_sync, wanted.fetch_offset, rack_of)
     }
 
     /// Why a partition is not here: nobody knows it, or another broker has it.
@@ -265,6 +322,7 @@ impl Shared {
 
     fn add(&self, reply: &mut FetchReply, key: PartitionKey, found: Found, terms: &Terms) {
         let mut partition = PartitionReply::of(key.partition, found.fetched);
+        partition.preferred_replica = found.preferred.unwrap_or(NO_LEADER);
         let elsewhere =
             matches!(partition.error, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
         if elsewhere && terms.names_leaders {
@@ -303,6 +361,26 @@ fn uses_ids(version: i16) -> bool {
 /// Version 16 tells who leads instead; the field is there from 12 on, but Kafka leaves it alone until it can tell where.
 fn names_leaders(version: i16) -> bool {
     version >= 16
+}
+
+/// Version 11 says where the consumer is, and that it may be sent to a follower (KIP-392).
+fn knows_follower_fetching(version: i16) -> bool {
+    version >= 11
+}
+
+/// Whether a broker's fetch is to be answered, in Kafka's order: its leader epoch, our leadership, its replica.
+fn check_follower(replica: &Replica, broker: NodeId, wanted: &Wanted) -> Result<(), ErrorCode> {
+    let view = replica.view();
+    Replica::check_epoch(&view, wanted.current_leader_epoch)?;
+    if !view.is_leader {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    if replica.is_followed_by(broker) {
+        return Ok(());
+    }
+    // With an epoch: it has heard of its replica before we have, and asks again.
+    let has_epoch = wanted.current_leader_epoch >= 0;
+    Err(if has_epoch { ErrorCode::UNKNOWN_LEADER_EPOCH } else { ErrorCode::NOT_LEADER_OR_FOLLOWER })
 }
 
 /// Who reads; `None` for an isolation level that does not exist.
@@ -351,6 +429,7 @@ fn bytes(found: &Found) -> usize {
 /// Whether the answer must not wait any longer.
 fn is_enough(found: &[Found], terms: &Terms) -> bool {
     found.is_empty()
+        || found.iter().any(|found| found.preferred.is_some())
         || found.iter().any(|found| found.fetched.as_ref().map_or(true, Fetched::is_final))
         || found.iter().map(bytes).sum::<usize>() >= terms.min_bytes
 }
@@ -362,7 +441,7 @@ fn news(found: &Found) -> News {
             bytes: fetched.bytes,
             high_watermark: fetched.view.high_watermark,
             log_start: fetched.view.log_start,
-            exceptional: fetched.is_final(),
+            exceptional: fetched.is_final() || found.preferred.is_some(),
             error: fetched.error != ErrorCode::NONE,
         },
     }

@@ -117,3 +117,83 @@ fn failed(code: ErrorCode) -> PartitionSnapshot {
 fn names_endpoints(ctx: &RequestContext) -> bool {
     ctx.api_version >= 1
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ottla_protocol::messages::{BrokerId, fetch_snapshot_request::TopicSnapshot as AskedTopic};
+
+    use super::*;
+    use crate::api::testing::{FakeLog, FakeQuorum, ask, image};
+
+    const ID: SnapshotId = SnapshotId { end_offset: 10, epoch: 3 };
+
+    fn node(in_office: bool) -> FetchSnapshot {
+        let snapshots = vec![(ID, Bytes::from_static(b"a snapshot"))];
+        let log = FakeLog { snapshots, ..FakeLog::new(10, &[4]) };
+        FetchSnapshot::new(FakeQuorum::new(in_office), image(), Arc::new(log), "c".into())
+    }
+
+    fn request(id: SnapshotId, position: i64, epoch: i32) -> FetchSnapshotRequest {
+        let wanted =
+            fetch_snapshot_request::SnapshotId::default().with_end_offset(id.end_offset).with_epoch(id.epoch);
+        let partition = fetch_snapshot_request::PartitionSnapshot::default()
+            .with_current_leader_epoch(epoch)
+            .with_snapshot_id(wanted)
+            .with_position(position);
+        let topic = AskedTopic::default()
+            .with_name(TopicName(METADATA_TOPIC.into()))
+            .with_partitions(vec![partition]);
+        FetchSnapshotRequest::default().with_max_bytes(4).with_topics(vec![topic])
+    }
+
+    async fn said(node: &FetchSnapshot, request: FetchSnapshotRequest) -> PartitionSnapshot {
+        let answer = ask(node, 1, request).await;
+        answer.topics[0].partitions[0].clone()
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_comes_piece_by_piece() {
+        let node = node(true);
+        let mut whole = Vec::new();
+        while whole.len() < 10 {
+            let piece = said(&node, request(ID, whole.len() as i64, 1)).await;
+            assert_eq!((piece.error_code, piece.size, piece.position), (0, 10, whole.len() as i64));
+            assert_eq!((piece.snapshot_id.end_offset, piece.snapshot_id.epoch), (10, 3));
+            whole.extend_from_slice(&piece.unaligned_records);
+        }
+        assert_eq!(whole, b"a snapshot");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_given_is_said() {
+        let leader = node(true);
+        let other = SnapshotId { epoch: 2, ..ID };
+        for (asked, code) in [
+            (request(other, 0, 1), ErrorCode::SNAPSHOT_NOT_FOUND),
+            (request(SnapshotId::BOOTSTRAP, 0, 1), ErrorCode::SNAPSHOT_NOT_FOUND),
+            (request(ID, 10, 1), ErrorCode::POSITION_OUT_OF_RANGE),
+            (request(ID, -1, 1), ErrorCode::POSITION_OUT_OF_RANGE),
+            (request(ID, 0, 0), ErrorCode::FENCED_LEADER_EPOCH),
+            (request(ID, 0, 2), ErrorCode::UNKNOWN_LEADER_EPOCH),
+        ] {
+            let piece = said(&leader, asked).await;
+            assert_eq!(piece.error_code, code.0);
+            assert_eq!(piece.current_leader.leader_id, BrokerId(1));
+        }
+        let answer = ask(&node(false), 1, request(ID, 0, 1)).await;
+        assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER.0);
+        assert_eq!((answer.node_endpoints[0].node_id, answer.node_endpoints[0].port), (BrokerId(1), 24_092));
+    }
+
+    #[tokio::test]
+    async fn other_clusters_and_other_logs_are_refused() {
+        let node = node(true);
+        let elsewhere = request(ID, 0, 1).with_cluster_id(Some("zz".into()));
+        assert_eq!(ask(&node, 1, elsewhere).await.error_code, ErrorCode::INCONSISTENT_CLUSTER_ID.0);
+        assert_eq!(ask(&node, 1, request(ID, 0, 1).with_topics(vec![])).await.error_code, 42);
+        let mut other = request(ID, 0, 1);
+        other.topics[0].name = TopicName("x".into());
+        assert_eq!(said(&node, other).await.error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0);
+    }
+}

@@ -10,7 +10,7 @@
 
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use ottla_metadata::{Image, ImageCell, Partition, Topic};
+use ottla_metadata::{BrokerRegistration, Image, ImageCell, Partition, Topic};
 use ottla_protocol::{
     StrBytes,
     messages::{
@@ -20,6 +20,7 @@ use ottla_protocol::{
     },
 };
 use ottla_types::{ErrorCode, NO_LEADER, NodeId, TopicId};
+use uuid::Uuid;
 
 use super::operations;
 use crate::{Controllers, Handler, Reply, RequestContext};
@@ -28,6 +29,8 @@ use crate::{Controllers, Handler, Reply, RequestContext};
 /// request timeout.
 const CREATION_WAIT: Duration = Duration::from_secs(5);
 const NAME_MAX: usize = 249;
+/// The id that stands for a log dir that is lost: the greatest of the three that name no dir.
+const LOST_DIR: u128 = 2;
 
 pub(crate) struct Metadata {
     image: Arc<ImageCell>,
@@ -182,22 +185,32 @@ fn describe_partition(
 ) -> MetadataResponsePartition {
     let ids = |nodes: &[NodeId]| nodes.iter().map(|id| BrokerId(*id)).collect::<Vec<_>>();
     let (leader, code) = leader(image, ctx, partition);
+    let (mut replicas, mut isr, mut code) = (ids(&partition.replicas), ids(&partition.isr), code);
+    if hides_absent_replicas(ctx.api_version) {
+        let is_here = |id: &BrokerId| image.broker(id.0).is_some_and(|broker| is_reachable(broker, ctx));
+        replicas.retain(is_here);
+        isr.retain(is_here);
+        let hidden = replicas.len() < partition.replicas.len() || isr.len() < partition.isr.len();
+        if hidden && code.is_ok() {
+            code = ErrorCode::REPLICA_NOT_AVAILABLE;
+        }
+    }
     MetadataResponsePartition::default()
         .with_error_code(code.0)
         .with_partition_index(index)
         .with_leader_id(BrokerId(leader))
         .with_leader_epoch(partition.leader_epoch)
-        .with_replica_nodes(ids(&partition.replicas))
-        .with_isr_nodes(ids(&partition.isr))
-        .with_offline_replicas(ids(&offline(image, partition)))
+        .with_replica_nodes(replicas)
+        .with_isr_nodes(isr)
+        .with_offline_replicas(ids(&offline(image, ctx, partition)))
 }
 
 /// The leader as the caller may reach it, or why not.
 pub(crate) fn leader(image: &Image, ctx: &RequestContext, partition: &Partition) -> (NodeId, ErrorCode) {
-    let Some(broker) = image.broker(partition.leader).filter(|broker| !broker.fenced) else {
+    let Some(broker) = image.broker(partition.leader) else {
         return (NO_LEADER, ErrorCode::LEADER_NOT_AVAILABLE);
     };
-    if broker.listener(&ctx.listener).is_some() {
+    if is_reachable(broker, ctx) {
         return (broker.id, ErrorCode::NONE);
     }
     let says_listener = ctx.api_key != ottla_protocol::api::METADATA || knows_listener_error(ctx.api_version);
@@ -205,10 +218,29 @@ pub(crate) fn leader(image: &Image, ctx: &RequestContext, partition: &Partition)
     (NO_LEADER, code)
 }
 
-/// Replicas whose broker is not there.
-pub(crate) fn offline(image: &Image, partition: &Partition) -> Vec<NodeId> {
-    let alive = |id: &NodeId| image.broker(*id).is_some_and(|broker| !broker.fenced);
-    partition.replicas.iter().copied().filter(|id| !alive(id)).collect()
+fn is_reachable(broker: &BrokerRegistration, ctx: &RequestContext) -> bool {
+    !broker.fenced && broker.listener(&ctx.listener).is_some()
+}
+
+/// Replicas that are not there for the caller: their broker is gone, fenced, or not on this listener, or their log dir
+/// has failed.
+pub(crate) fn offline(image: &Image, ctx: &RequestContext, partition: &Partition) -> Vec<NodeId> {
+    let is_online = |id: &NodeId| {
+        let broker = image.broker(*id).filter(|broker| is_reachable(broker, ctx));
+        let dir = partition.directory_of(*id).unwrap_or_default();
+        broker.is_some_and(|broker| has_dir(broker, dir))
+    };
+    partition.replicas.iter().copied().filter(|id| !is_online(id)).collect()
+}
+
+/// Whether a broker's log dir is online, as far as it has said (KIP-858).
+fn has_dir(broker: &BrokerRegistration, dir: Uuid) -> bool {
+    let reserved = dir.as_u128() <= LOST_DIR;
+    if reserved {
+        dir.as_u128() != LOST_DIR
+    } else {
+        broker.log_dirs.is_empty() || broker.log_dirs.contains(&dir)
+    }
 }
 
 /// Some broker that is alive, which clients take for the controller: any broker passes their requests on.
@@ -231,6 +263,11 @@ pub(crate) fn check_name(name: &str) -> Result<(), ErrorCode> {
     let ok =
         !name.is_empty() && name.len() <= NAME_MAX && name != "." && name != ".." && name.bytes().all(legal);
     if ok { Ok(()) } else { Err(ErrorCode::INVALID_TOPIC_EXCEPTION) }
+}
+
+/// Version 0 lists only replicas that can be reached, and says when some are left out.
+fn hides_absent_replicas(version: i16) -> bool {
+    version == 0
 }
 
 fn empty_means_all(version: i16) -> bool {

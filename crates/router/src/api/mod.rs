@@ -28,18 +28,22 @@ pub(crate) mod init_producer_id;
 pub(crate) mod join_group;
 pub(crate) mod leaders;
 pub(crate) mod leave_group;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_fetch;
+pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod operations;
 pub(crate) mod pending;
 pub(crate) mod produce;
 #[cfg(test)]
 pub(crate) mod recorded;
 pub(crate) mod sync_group;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod text;
 pub(crate) mod unregister_broker;
 pub(crate) mod unregister_controller;

@@ -78,3 +78,48 @@ impl Handler for DescribeCluster {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::api;
+
+    use super::*;
+    use crate::api::{
+        describe_cluster::{BROKERS, CONTROLLERS},
+        testing::{FakeQuorum, ask, body, image},
+    };
+
+    async fn said(version: i16, request: DescribeClusterRequest) -> String {
+        let node = DescribeCluster::new(image(), FakeQuorum::new(true), "FDKordlvRwas5H1N1sN4Kw");
+        body(api::DESCRIBE_CLUSTER, version, ask(&node, version, request).await)
+    }
+
+    #[tokio::test]
+    async fn controllers_are_shown_as_kafka_shows_them() {
+        let of = |kind| DescribeClusterRequest::default().with_endpoint_type(kind);
+        let head = "00000000000000021746444b6f72646c76527761733548314e31734e344b770000000104";
+        assert_eq!(
+            said(1, of(CONTROLLERS)).await,
+            format!(
+                "{head}000000010a3132372e302e302e3100005e1c0000000000020a3132372e302e302e3100005e1d0000\
+                 000000030a3132372e302e302e3100005e1e00008000000000"
+            )
+            .replace(' ', "")
+        );
+        assert_eq!(
+            said(2, of(CONTROLLERS)).await,
+            format!(
+                "{head}000000010a3132372e302e302e3100005e1c000000000000020a3132372e302e302e3100005e1d000000\
+                 000000030a3132372e302e302e3100005e1e0000008000000000"
+            )
+            .replace(' ', "")
+        );
+        let wrong =
+            "615468652072657175657374207761732073656e7420746f20616e20656e64706f696e74206f662074797065\
+                     20434f4e54524f4c4c45522c206275742077652077616e74656420616e20656e64706f696e74206f66207479\
+                     70652042524f4b4552"
+                .replace(' ', "");
+        assert_eq!(said(0, of(BROKERS)).await, format!("00000000002a{wrong}01ffffffff018000000000"));
+        assert_eq!(said(1, of(BROKERS)).await, format!("000000000072{wrong}0101ffffffff018000000000"));
+    }
+}

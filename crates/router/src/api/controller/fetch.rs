@@ -9,6 +9,9 @@
 //! Versions before 13 have no topic ids and are refused; 16 says where the leader is; 17 names the observer's directory;
 //! 18 says which high watermark the observer knows (KIP-1166).
 
+#[cfg(test)]
+mod tests;
+
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ottla_metadata::ImageCell;

@@ -7,10 +7,10 @@ use ottla_net::{Frame, Part};
 use ottla_protocol::{
     StrBytes,
     messages::{
-        FetchResponse, TopicName,
+        BrokerId, FetchResponse, TopicName,
         fetch_response::{
             AbortedTransaction as WireAborted, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch,
-            NodeEndpoint, PartitionData,
+            NodeEndpoint, PartitionData, SnapshotId,
         },
     },
 };
@@ -38,51 +38,60 @@ fn part((in_file, bytes): &(bool, Vec<u8>)) -> Part {
 
 fn partition() -> impl Strategy<Value = (PartitionReply, PartitionData)> {
     let aborted = prop::option::of(prop::collection::vec((any::<i64>(), any::<i64>()), 0..3));
-    let tags = (prop::option::of((0..9, 0..9i64)), prop::option::of((0..9, 0..9)));
+    let snapshot = prop::option::of((0..9i64, 0..9));
+    let tags = (prop::option::of((0..9, 0..9i64)), prop::option::of((0..9, 0..9)), snapshot, -1..3);
     let head = (any::<i32>(), any::<i16>(), any::<i64>(), any::<i64>(), any::<i64>());
-    (head, aborted, tags, records()).prop_map(|(head, aborted, (diverging, leader), records)| {
-        let (index, error, high_watermark, last_stable_offset, log_start) = head;
-        let ours = PartitionReply {
-            index,
-            error: ErrorCode(error),
-            high_watermark,
-            last_stable_offset,
-            log_start,
-            diverging: diverging.map(|(epoch, end_offset)| EpochEnd { epoch, end_offset }),
-            current_leader: leader,
-            aborted: aborted.as_ref().map(|aborted| {
-                let ended = |&(producer_id, first_offset)| AbortedTransaction {
-                    producer_id,
-                    first_offset,
-                    last_offset: 0,
-                    last_stable_offset: 0,
-                };
-                aborted.iter().map(ended).collect()
-            }),
-            records: records.iter().map(part).collect(),
-        };
-        let mut theirs = PartitionData::default()
-            .with_partition_index(index)
-            .with_error_code(error)
-            .with_high_watermark(high_watermark)
-            .with_last_stable_offset(last_stable_offset)
-            .with_log_start_offset(log_start)
-            .with_aborted_transactions(aborted.map(|aborted| {
-                let ended = |(pid, first): (i64, i64)| {
-                    WireAborted::default().with_producer_id(pid.into()).with_first_offset(first)
-                };
-                aborted.into_iter().map(ended).collect()
-            }))
-            .with_records(Some(records.into_iter().flat_map(|(_, bytes)| bytes).collect()));
-        if let Some((epoch, end)) = diverging {
-            theirs.diverging_epoch = EpochEndOffset::default().with_epoch(epoch).with_end_offset(end);
-        }
-        if let Some((leader, epoch)) = leader {
-            theirs.current_leader =
-                LeaderIdAndEpoch::default().with_leader_id(leader.into()).with_leader_epoch(epoch);
-        }
-        (ours, theirs)
-    })
+    (head, aborted, tags, records()).prop_map(
+        |(head, aborted, (diverging, leader, snapshot, preferred), records)| {
+            let (index, error, high_watermark, last_stable_offset, log_start) = head;
+            let ours = PartitionReply {
+                index,
+                error: ErrorCode(error),
+                high_watermark,
+                last_stable_offset,
+                log_start,
+                diverging: diverging.map(|(epoch, end_offset)| EpochEnd { epoch, end_offset }),
+                snapshot,
+                preferred_replica: preferred,
+                current_leader: leader,
+                aborted: aborted.as_ref().map(|aborted| {
+                    let ended = |&(producer_id, first_offset)| AbortedTransaction {
+                        producer_id,
+                        first_offset,
+                        last_offset: 0,
+                        last_stable_offset: 0,
+                    };
+                    aborted.iter().map(ended).collect()
+                }),
+                records: records.iter().map(part).collect(),
+            };
+            let mut theirs = PartitionData::default()
+                .with_partition_index(index)
+                .with_error_code(error)
+                .with_high_watermark(high_watermark)
+                .with_last_stable_offset(last_stable_offset)
+                .with_log_start_offset(log_start)
+                .with_preferred_read_replica(BrokerId(preferred))
+                .with_aborted_transactions(aborted.map(|aborted| {
+                    let ended = |(pid, first): (i64, i64)| {
+                        WireAborted::default().with_producer_id(pid.into()).with_first_offset(first)
+                    };
+                    aborted.into_iter().map(ended).collect()
+                }))
+                .with_records(Some(records.into_iter().flat_map(|(_, bytes)| bytes).collect()));
+            if let Some((epoch, end)) = diverging {
+                theirs.diverging_epoch = EpochEndOffset::default().with_epoch(epoch).with_end_offset(end);
+            }
+            if let Some((end_offset, epoch)) = snapshot {
+                theirs.snapshot_id = SnapshotId::default().with_end_offset(end_offset).with_epoch(epoch);
+            }
+            if let Some((leader, epoch)) = leader {
+                theirs.current_leader =
+                    LeaderIdAndEpoch::default().with_leader_id(leader.into()).with_leader_epoch(epoch);
+            }
+            (ours, theirs)
+        },
+    )
 }
 
 fn topic() -> impl Strategy<Value = (TopicReply, FetchableTopicResponse)> {
@@ -118,9 +127,13 @@ fn flatten(frame: &Frame) -> Vec<u8> {
 fn at_version(mut response: FetchResponse, version: i16) -> FetchResponse {
     for topic in &mut response.responses {
         for partition in &mut topic.partitions {
+            if version < 11 {
+                partition.preferred_read_replica = BrokerId(-1);
+            }
             if version < 12 {
                 partition.diverging_epoch = EpochEndOffset::default();
                 partition.current_leader = LeaderIdAndEpoch::default();
+                partition.snapshot_id = SnapshotId::default();
             }
         }
     }
