@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::{
     METADATA_TOPIC, checkpoint,
     config::{DirOptions, LogConfig, WriteMode},
+    damaged,
     delete::Deleter,
     fault::Fault,
     files::Files,
@@ -167,7 +168,7 @@ impl LogDir {
         let path = path.into();
         let meta = MetaProperties::read(&path)?.ok_or_else(|| Fault::NotFormatted { path: path.clone() })?;
         let lock = start::lock(&path)?;
-        let store = Store::open(&path.join(names::STORE))?;
+        let store = damaged::open_or_begin_anew(&path, clock.wall().0)?;
         let (start, previous_broker_epoch) = start::begin(&path, &store, options.assume_power_cut)?;
         let shared = Shared {
             texts: read_texts(&path)?,

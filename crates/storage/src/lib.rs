@@ -13,6 +13,7 @@ mod append;
 mod checkpoint;
 mod codec;
 mod config;
+mod damaged;
 mod delete;
 mod dir;
 mod epochs;

@@ -158,6 +158,13 @@ impl Log {
         self.reader.mark_dirty();
     }
 
+    /// The newest snapshot of the producers that still holds after a truncation, with the offset whose batches it does
+    /// not know; `None` when the log has to be read from its start.
+    #[must_use]
+    pub fn producer_snapshot(&self) -> Option<(Offset, Bytes)> {
+        self.reader.state.read().snapshots.latest.clone()
+    }
+
     /// The high watermark, for `replication-offset-checkpoint`. Costs a store, no write.
     pub fn set_high_watermark(&self, offset: Offset) {
         self.reader.high_watermark.store(offset, Ordering::Relaxed);

@@ -11,6 +11,11 @@ pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Directory of the store. A Kafka that takes the log dir back refuses to start beside any directory that is not named
 /// as a partition, and opens those that are, except partitions of the metadata topic; of which there is only number 0.
 pub(crate) const STORE: &str = "__cluster_metadata-2147483647";
+/// What a damaged store is renamed to: one of Kafka's names for what is not loaded.
+pub(crate) fn damaged_store(wall: i64) -> String {
+    format!("{STORE}.damaged-{wall}-stray")
+}
+
 pub(crate) const LOCK: &str = ".lock";
 pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";

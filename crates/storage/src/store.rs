@@ -15,7 +15,7 @@ use rocksdb::{
     Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use crate::fault::Fault;
+use crate::{damaged, fault::Fault};
 
 /// What the block caches of one store may hold, in bytes.
 const BLOCK_CACHE: usize = 512 << 10;
@@ -110,6 +110,17 @@ impl Store {
         Changes { store: self, batch: WriteBatch::default() }
     }
 
+    /// A table that the store counts on and that is not there, or not whole.
+    pub(crate) fn lost_table(&self) -> Result<Option<PathBuf>, Fault> {
+        let tables = self.inner.db.live_files().map_err(|e| self.fault(e))?;
+        let paths = tables
+            .into_iter()
+            .map(|table| (self.inner.path.join(table.name.trim_start_matches('/')), table.size as u64));
+        let mut lost =
+            paths.filter(|(path, size)| !std::fs::metadata(path).is_ok_and(|file| file.len() == *size));
+        Ok(lost.next().map(|(path, _)| path))
+    }
+
     /// Waits until background work has ended. Called before the process leaves.
     pub fn quiesce(&self) {
         self.inner.db.cancel_all_background_work(true);
@@ -124,6 +135,9 @@ impl Store {
     }
 
     fn fault(&self, source: rocksdb::Error) -> Fault {
+        if damaged::is_damage(&source) {
+            damaged::mark(&self.inner.path);
+        }
         Fault::Store { path: self.inner.path.clone(), source }
     }
 }

@@ -33,6 +33,7 @@ impl Log {
     /// When the disk fails; the log then takes no more writes.
     pub fn truncate_to(&mut self, offset: Offset) -> Result<(), Fault> {
         if offset >= self.log_end() {
+            self.forget_epochs_from(offset);
             return Ok(());
         }
         if offset <= self.reader.state.read().segments[0].base {
@@ -107,6 +108,16 @@ impl Log {
             shared.files.get(&handle, true, || self.reader.segment_path(offset))?;
         }
         Ok(())
+    }
+
+    /// Epochs that began at the log's end and had no records: another leader may have written there.
+    fn forget_epochs_from(&self, offset: Offset) {
+        let mut state = self.reader.state.write();
+        if epochs::truncate_from_end(&mut state.epochs, offset) {
+            state.epochs_changed = true;
+            drop(state);
+            self.reader.mark_dirty();
+        }
     }
 
     fn remove_segments(&self, dropped: &[Segment], whole_log: bool) -> Result<(), Fault> {

@@ -464,3 +464,91 @@ fn a_stray_is_kept_and_not_opened() {
     let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
     assert_eq!((log.topic_id(), log.log_end()), (topic_id(), 1));
 }
+
+/// What may become of a store: each leaves it so that RocksDB does not open it.
+fn store_damages() -> [(&'static str, fn(&Path)); 5] {
+    fn named(store: &Path, prefix: &str) -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(store).expect("lists").map(|entry| entry.expect("lists").path());
+        entries
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)))
+            .collect()
+    }
+    [
+        ("CURRENT is garbage", |store| fs::write(store.join("CURRENT"), b"no manifest").expect("writes")),
+        ("CURRENT is gone", |store| fs::remove_file(store.join("CURRENT")).expect("removes")),
+        ("CURRENT is empty", |store| fs::write(store.join("CURRENT"), b"").expect("writes")),
+        ("the manifest is garbage", |store| {
+            named(store, "MANIFEST").iter().for_each(|path| fs::write(path, [0x5a; 400]).expect("writes"));
+        }),
+        ("the manifest is gone", |store| {
+            named(store, "MANIFEST").iter().for_each(|path| fs::remove_file(path).expect("removes"));
+        }),
+    ]
+}
+
+fn set_aside(dir: &Path) -> usize {
+    let names = fs::read_dir(dir).expect("lists").map(|entry| entry.expect("lists").file_name());
+    names.filter(|name| name.to_string_lossy().contains(".damaged-")).count()
+}
+
+#[test]
+fn a_store_that_does_not_open_is_set_aside_and_built_anew() {
+    let (original, batches) = killed();
+    for (what, damage) in store_damages() {
+        let (temporary, dir, mut log, _) = open_copy(&original, |segment| {
+            let dir = segment.parent().and_then(Path::parent).expect("in a dir");
+            damage(&dir.join(common::STORE));
+        });
+        assert_eq!(set_aside(temporary.path()), 1, "{what}");
+        let expected: Vec<u8> = batches.iter().flat_map(|batch| batch.to_bytes().to_vec()).collect();
+        assert_eq!(read_all(&log.reader(), 0, 1 << 20), expected, "{what}");
+        log.append(&[simple(5, 9)]).expect("appends");
+        dir.checkpoint().expect("checkpoints");
+        drop((log, dir));
+        // It is a store like any other now.
+        let clock: Arc<dyn Clock> = Arc::new(StoppedClock::default());
+        let dir = LogDir::open(temporary.path(), options(), clock).expect("opens again");
+        let collect = Collect::new(LogConfig::default());
+        dir.load(&collect).expect("loads");
+        assert_eq!(collect.into_logs()[0].log_end(), 6, "{what}");
+        assert_eq!(set_aside(temporary.path()), 1, "{what}");
+    }
+}
+
+#[test]
+fn a_store_with_a_lost_table_is_set_aside() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&[simple(0, 9)]).expect("appends");
+    dir.checkpoint().expect("checkpoints");
+    // Enough for tables to be written.
+    for round in 0..40u8 {
+        let mut changes = dir.store().changes();
+        for key in 0..8u8 {
+            changes.put(ottla_storage::Family::Raft, &[b'x', round, key], &[round ^ key; 64 << 10]);
+        }
+        changes.commit_synced().expect("writes");
+    }
+    dir.store().quiesce();
+    drop((log, dir));
+    let store = files.path().join(common::STORE);
+    let entries = fs::read_dir(&store).expect("lists").map(|entry| entry.expect("lists").path());
+    let tables: Vec<_> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "sst")).collect();
+    assert!(!tables.is_empty(), "a table was written");
+    tables.iter().for_each(|path| fs::remove_file(path).expect("removes"));
+    let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!((log.log_end(), set_aside(files.path())), (1, 1));
+}
+
+#[test]
+fn a_store_that_the_system_does_not_let_open_is_left_alone() {
+    let (original, _) = killed();
+    let store = original.path().join(common::STORE);
+    // A directory in the place of the lock file: RocksDB can not have it, and its files are sound.
+    fs::remove_file(store.join("LOCK")).expect("removes");
+    fs::create_dir(store.join("LOCK")).expect("creates");
+    let clock: Arc<dyn Clock> = Arc::new(StoppedClock::default());
+    let refused = LogDir::open(original.path(), options(), clock);
+    assert!(matches!(refused, Err(Fault::Store { .. })));
+    assert_eq!(set_aside(original.path()), 0);
+}
