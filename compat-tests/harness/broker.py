@@ -26,6 +26,8 @@ class Broker:
     host = "127.0.0.1"
     #: 0 keeps a terminal's Ctrl-C from it, so that whoever started it decides how it ends.
     process_group: int | None = None
+    #: What else Kafka's process is started with: KAFKA_HEAP_OPTS, KAFKA_JVM_OPTS.
+    jvm: dict[str, str] = {}
 
     def __init__(
         self, directory: Path, overrides: dict[str, str] | None = None, target: str = settings.TARGET,
@@ -119,6 +121,7 @@ class Broker:
         if self.target == "kafka":
             environment["KAFKA_HEAP_OPTS"] = "-Xmx512m"
             environment["KAFKA_LOG4J"] = str(settings.ROOT / "kafka/server-log4j2.properties")
+            environment |= self.jvm
         with self.log_file.open("ab") as out:
             self.process = subprocess.Popen(
                 self.command(), stdout=out, stderr=subprocess.STDOUT, cwd=self.directory, env=environment,

@@ -16,7 +16,7 @@ from .waiting import until
 from .wire import Connection, Writer
 
 TOPIC, GROUP = "numbers", "readers"
-CREATE_TOPICS, ELECT_LEADERS, TOPIC_ALREADY_EXISTS = 19, 43, 36
+ELECT_LEADERS = 43
 
 #: The rounds of each fault in the run that CI makes, and in the one that proves it.
 SHORT = {
@@ -167,7 +167,7 @@ class Chaos:
         one.began = time.monotonic()
         node.kill()
         if controller:
-            one.metadata = self._metadata_outage(one)
+            one.metadata = view.metadata_outage(self.cluster, victim, one.began, f"after-{len(self.rounds)}")
             one.note = "(active controller)"
         # It comes back when others have taken its place, or when nobody does.
         limit = time.monotonic() + 40
@@ -186,22 +186,6 @@ class Chaos:
     def _start(self, node) -> None:
         node.begin()
         node.wait_started(2 * settings.PATIENCE)
-
-    def _metadata_outage(self, one: Round) -> float:
-        """Seconds from the fault until a topic can be created."""
-        body = Writer().i32(1).string(f"after-{len(self.rounds)}").i32(1).i16(1).i32(0).i32(0).i32(1000).i8(0).data
-        while time.monotonic() - one.began < 60:
-            for node in view.askable(self.cluster, but=(one.victim,)):
-                try:
-                    with Connection(node, 2) as connection:
-                        answer = connection.call(CREATE_TOPICS, 2, body)
-                except (OSError, AssertionError):
-                    continue
-                answer.i32(), answer.i32(), answer.string()
-                if answer.i16() in (0, TOPIC_ALREADY_EXISTS):
-                    return time.monotonic() - one.began
-            time.sleep(0.01)
-        return float("inf")
 
     def _kill_leader(self, fault: str) -> Round:
         return self._kill(fault, self._a_leader())

@@ -120,7 +120,7 @@ class Cluster:
     def __init__(
         self, directory: Path, layout: str = "3", kind: str = settings.TARGET, version: str = settings.KAFKA_BROKER_VERSION,
         overrides: dict[str, str] | None = None, namespaces: bool = False, quorum: str = "static", base_port: int | None = None,
-        kinds: dict[int, tuple[str, str]] | None = None,
+        kinds: dict[int, tuple[str, str]] | None = None, release: str | None = None,
     ):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -129,6 +129,8 @@ class Cluster:
         roles = [COMBINED] * combined + [CONTROLLER] * controllers + [BROKER] * brokers
         self.network = Network(list(range(1, len(roles) + 1))) if namespaces else None
         self.base_port = base_port
+        #: The release whose features the cluster begins with: the oldest that shall ever be its member.
+        self.release = release
         self.nodes: dict[int, Node] = {}
         for number, role in enumerate(roles, 1):
             self.add(number, role, *(kinds or {}).get(number, (kind, version)), configure=False)
@@ -166,12 +168,13 @@ class Cluster:
 
     def format_options(self, node: Node) -> list[str]:
         """What the storage tool must be told so that this node begins in this cluster."""
+        release = ["--release-version", self.release] if self.release else []
         if self.quorum == "static":
-            return []
+            return release
         if node not in self.initial:
-            return ["--no-initial-controllers"]
+            return ["--no-initial-controllers", *release]
         first = ",".join(f"{n.number}@{n.host}:{n.controller_port}:{n.directory_id}" for n in self.initial)
-        return ["--initial-controllers", first]
+        return ["--initial-controllers", first, *release]
 
     # ---- who is who
 

@@ -1,5 +1,6 @@
 """What a cluster says about itself, asked by hand of each node: leaders, in-sync replicas, the active controller."""
 
+import time
 from dataclasses import dataclass
 
 from . import settings
@@ -7,7 +8,8 @@ from .cluster import Cluster, Node
 from .waiting import until
 from .wire import Connection, Writer
 
-METADATA, FIND_COORDINATOR, DESCRIBE_QUORUM = 3, 10, 55
+METADATA, FIND_COORDINATOR, CREATE_TOPICS, DESCRIBE_QUORUM = 3, 10, 19, 55
+TOPIC_ALREADY_EXISTS = 36
 
 
 @dataclass(frozen=True)
@@ -128,3 +130,20 @@ def coordinator(cluster: Cluster, group: str) -> int | None:
             answer.string()
             return answer.i32()
     return None
+
+
+def metadata_outage(cluster: Cluster, lost: int, began: float, name: str, patience: float = 60) -> float:
+    """Seconds from `began` until a topic of this name can be created, asked of all brokers but the lost one."""
+    body = Writer().i32(1).string(name).i32(1).i16(1).i32(0).i32(0).i32(1000).i8(0).data
+    while time.monotonic() - began < patience:
+        for node in askable(cluster, but=(lost,)):
+            try:
+                with Connection(node, 2) as connection:
+                    answer = connection.call(CREATE_TOPICS, 2, body)
+            except (OSError, AssertionError):
+                continue
+            answer.i32(), answer.i32(), answer.string()
+            if answer.i16() in (0, TOPIC_ALREADY_EXISTS):
+                return time.monotonic() - began
+        time.sleep(0.01)
+    return float("inf")

@@ -21,7 +21,7 @@ const USAGE: &str = "usage: ottla-bench COMMAND [key=value]... [-- PROGRAM ARGUM
   consume      brokers topic partitions size count
   latency      brokers topic size rate seconds acks
   first-ack    brokers topic -- PROGRAM ARGUMENT...    starts PROGRAM, ends it after the first acknowledged record
-  partitions   brokers topic partitions                creates a topic, waits for an ack on its last partition
+  partitions   brokers topic partitions [replication]  creates a topic, waits for an ack on its last partition
   probe        brokers topic partition                 waits for an ack on a partition
   limits                                               what the machine can do
   connections  brokers count                           holds idle connections until standard input ends";

@@ -23,7 +23,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (topic, partitions): (&str, i32) = (args.text("topic")?, args.number("partitions")?);
     let started = Instant::now();
     let admin: AdminClient<DefaultClientContext> = args.client()?.create()?;
-    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(args.number_or("replication", 1)?));
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
     let results = block_on(admin.create_topics([&new], &options))?;
     for result in results {
@@ -62,7 +62,8 @@ impl ProducerContext for Acked {
 pub fn wait_for_ack(args: &Args, topic: &str, partition: i32) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     // The library backs off for long once a connection failed: it is let loose when there is someone to connect to.
-    while TcpStream::connect(args.text("brokers")?).is_err() {
+    let brokers = args.text("brokers")?;
+    while !brokers.split(',').any(|broker| TcpStream::connect(broker).is_ok()) {
         if Instant::now() > until {
             bail!("nobody listens");
         }

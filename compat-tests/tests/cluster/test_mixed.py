@@ -1,0 +1,145 @@
+"""Kafka and Ottla in one cluster: brokers of one kind under controllers of the other, and replicas on both."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from harness import settings, view
+from harness.chaos import GROUP, collect, elect_preferred, settled
+from harness.cluster import Cluster
+from harness.history import anomalies
+from harness.load import Load, Plan
+from harness.rdkafka import admin
+from harness.waiting import until
+
+OTTLA, KAFKA_OLD, KAFKA_NEW = ("ottla", ""), ("kafka", settings.KAFKA_TOOLS_VERSION), ("kafka", settings.KAFKA_BROKER_VERSION)
+#: The features every kind and version here has.
+RELEASE = "4.3-IV0"
+REASSIGN = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+TOPIC = "numbers"
+
+#: (the quorum's kind, the joining broker's kind)
+PAIRS = [(OTTLA, KAFKA_OLD), (KAFKA_NEW, OTTLA), (KAFKA_OLD, OTTLA)] if settings.TARGET == "ottla" else [(KAFKA_NEW, KAFKA_OLD)]
+
+
+def create_at(cluster: Cluster, assignment: dict[int, list[int]]) -> None:
+    from confluent_kafka.admin import NewTopic
+
+    new = NewTopic(TOPIC, num_partitions=len(assignment), replica_assignment=[assignment[p] for p in sorted(assignment)])
+    client = admin(cluster.bootstrap)
+    client.create_topics([new])[TOPIC].result(settings.PATIENCE)
+    view.until_whole(cluster, TOPIC, len(assignment))
+
+
+def rearrange(cluster: Cluster, tools, directory, assignment: dict[int, list[int]]) -> None:
+    """Gives partitions other replicas or another order of them, and lets the first of each lead."""
+    file = directory / "plan.json"
+    file.write_text(json.dumps({"version": 1, "partitions": [{"topic": TOPIC, "partition": p, "replicas": r} for p, r in assignment.items()]}))
+    tools.run(REASSIGN, "--bootstrap-server", cluster.bootstrap, "--reassignment-json-file", str(file), "--execute").ok()
+
+    def arranged() -> bool:
+        seen = view.partitions(cluster, TOPIC)
+        return all(list(seen[p].replicas) == r and set(seen[p].isr) == set(r) for p, r in assignment.items() if p in seen) and bool(seen)
+
+    until("the new replicas", arranged, 2 * settings.PATIENCE)
+    elect_preferred(cluster)
+    until("the new leaders", lambda: all(view.partitions(cluster, TOPIC)[p].leader == r[0] for p, r in assignment.items()))
+    view.until_whole(cluster, TOPIC, 3)
+
+
+def judge(cluster: Cluster, load: Load, partitions: int) -> None:
+    """The checker's word on all that happened; segments must be equal byte for byte."""
+    history = load.finish()
+    until("equal replicas", lambda: settled(cluster, TOPIC, partitions))
+    history.replicas = collect(cluster, TOPIC, partitions)
+    assert all(len(nodes) >= 2 for nodes in history.replicas.values()) and len(history.replicas) == partitions
+    assert len(history.acked) > 500
+    found = anomalies(history)
+    assert not found, "\n".join(map(str, found))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("quorum, joiner", PAIRS, ids=lambda kind: "-".join(filter(None, kind)))
+def test_a_broker_joins_the_other_kinds_quorum(new_cluster, tools, tmp_path, quorum, joiner):
+    cluster = new_cluster("2", kind=quorum[0], version=quorum[1] or settings.KAFKA_BROKER_VERSION, release=RELEASE)
+    third = cluster.add(3, "broker", joiner[0], joiner[1] or settings.KAFKA_BROKER_VERSION)
+    for node in cluster.nodes.values():
+        node.configure()
+    cluster.start()
+    until("the broker to be there", lambda: set(admin(cluster.bootstrap).list_topics(timeout=10).brokers) == {1, 2, 3})
+    create_at(cluster, {0: [1, 3, 2], 1: [3, 1, 2], 2: [2, 3, 1]})
+    load = Load(Plan(cluster.bootstrap, TOPIC, 3, str(tmp_path / "load.log"), group=GROUP))
+    try:
+        until("the load", lambda: load.flowing(0))
+        # Leadership goes both ways, by choice first.
+        rearrange(cluster, tools, tmp_path, {0: [3, 1, 2], 1: [1, 3, 2], 2: [3, 2]})
+        rearrange(cluster, tools, tmp_path, {0: [2, 3, 1], 1: [3, 2, 1], 2: [2, 1, 3]})
+        # Then because the leader ends in good order, and because it is killed.
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            os.kill(third.pid, end)
+            third.process.wait(timeout=2 * settings.PATIENCE)
+            until("other leaders", lambda: all(p.leader in (1, 2) for p in view.partitions(cluster, TOPIC).values()))
+            third.begin()
+            third.wait_started()
+            view.until_whole(cluster, TOPIC, 3)
+            elect_preferred(cluster)
+            until("the leader to be back", lambda: view.partitions(cluster, TOPIC)[1].leader == 3)
+        judge(cluster, load, 3)
+    finally:
+        load.process.kill()
+
+
+#: What the three brokers of a Kafka cluster are replaced by.
+REPLACEMENT = OTTLA if settings.TARGET == "ottla" else KAFKA_OLD
+
+
+@pytest.mark.timeout(1200)
+def test_brokers_are_replaced_one_at_a_time_and_back(new_cluster, tmp_path):
+    """On their own data directories, under load, with no failed send."""
+    cluster = new_cluster("1+3", kind="kafka", release=RELEASE).start()
+    create_at(cluster, {0: [2, 3, 4], 1: [3, 4, 2], 2: [4, 2, 3]})
+    load = Load(Plan(cluster.bootstrap, TOPIC, 3, str(tmp_path / "load.log"), group=GROUP))
+    try:
+        until("the load", lambda: load.flowing(0))
+        for kind, version in (REPLACEMENT, KAFKA_NEW):
+            for node in cluster.brokers:
+                os.kill(node.pid, signal.SIGTERM)
+                node.process.wait(timeout=2 * settings.PATIENCE)
+                node.become(kind, version or settings.KAFKA_BROKER_VERSION)
+                node.begin()
+                node.wait_started()
+                view.until_whole(cluster, TOPIC, 3)
+                elect_preferred(cluster)
+                until("its leadership", lambda: any(p.leader == node.number for p in view.partitions(cluster, TOPIC).values()))
+        judge(cluster, load, 3)
+    finally:
+        load.process.kill()
+
+
+# ---- who does not belong
+
+def test_a_broker_of_another_cluster_is_refused(new_cluster):
+    """It ends with a word about the cluster id; the cluster does not notice."""
+    cluster = new_cluster("1").start()
+    stranger = cluster.add(2, "broker", settings.TARGET)
+    stranger.cluster_id = "Zm9yZWlnbi1jbHVzdGVyLg"
+    stranger.begin()
+    assert stranger.process.wait(timeout=2 * settings.PATIENCE) != 0
+    assert "cluster" in stranger.complaints(40).lower() and "id" in stranger.complaints(40).lower(), stranger.tail()
+    assert set(admin(cluster.bootstrap).list_topics(timeout=10).brokers) == {1}
+
+
+def test_a_second_broker_of_the_same_id_is_refused(new_cluster):
+    """The first stays the cluster's; the second says why it cannot be."""
+    cluster = new_cluster("1+1").start()
+    twin = cluster.add(3, "broker", settings.TARGET)
+    twin.overrides["node.id"] = "2"
+    twin.configure()
+    twin.begin()
+    words = ("duplicate", "already registered", "already in use", "DUPLICATE_BROKER_REGISTRATION")
+    until("a word about it", lambda: any(word.lower() in twin.log.lower() for word in words))
+    seen = admin(f"{cluster.nodes[2].host}:{cluster.nodes[2].port}").list_topics(timeout=10).brokers
+    assert {n: b.port for n, b in seen.items()} == {2: cluster.nodes[2].port}
+    twin.kill()
