@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use ottla_config::Loaded;
 use ottla_controller::{Controller, Settings, State, bootstrap_features};
 use ottla_metadata::{Fact, records};
-use ottla_raft::{Codec, Options, Parts, Running, Voter, VoterEndpoint};
+use ottla_raft::{Codec, Disk, Founding, Options, Parts, Running, Voter, VoterEndpoint};
 use ottla_storage::{LogConfig, METADATA_TOPIC};
 use ottla_types::{Clock, TopicPartition};
 
@@ -33,22 +33,30 @@ pub(crate) fn start(
         bootstrap: bootstrap_features(),
         config: loaded.settings.clone(),
     };
+    let dir = dirs.metadata.path().join(TopicPartition::new(METADATA_TOPIC, 0).to_string());
+    let voters = voters(loaded, dirs);
     let options = Options {
-        node_id: config.node_id,
-        voters: voters(loaded, dirs),
-        dir: dirs.metadata.path().join(TopicPartition::new(METADATA_TOPIC, 0).to_string()),
+        endpoints: voters.iter().flat_map(|voter| voter.endpoints.clone()).collect(),
         max_bytes_between_snapshots: config.quorum.max_record_bytes_between_snapshots.unsigned_abs(),
-        max_entries: 10_000,
+        max_snapshot_interval_ms: config.quorum.max_snapshot_interval_ms,
+        ..Options::new(
+            config.node_id,
+            dirs.metadata.meta().directory_id.unwrap_or_default(),
+            Founding::Dynamic(voters),
+        )
     };
     let parts = Parts {
         codec: codec(),
         initial: State::new(Arc::new(settings)),
-        store: dirs.metadata.store().clone(),
-        log: Box::new(ottla_raft::SegmentLog::open(&dirs.metadata, LogConfig::default())?),
+        disk: Disk::new(
+            dirs.metadata.store().clone(),
+            ottla_raft::SegmentLog::open(&dirs.metadata, LogConfig::default())?,
+            dir,
+        ),
         clock,
         rng,
         publish,
-        send: Box::new(|messages| debug_assert!(messages.is_empty(), "a lone voter has nobody to write to")),
+        transport: Box::new(|_: Vec<ottla_raft::Message>| {}),
     };
     ottla_raft::start(options, parts).context("Starting the metadata quorum")
 }

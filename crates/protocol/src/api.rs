@@ -51,8 +51,11 @@ impl Api {
     }
 }
 
-/// The API with this key.
+/// The API with this key; also one that only Ottla's own nodes speak, which is not among [`APIS`].
 pub fn by_key(key: i16) -> Option<&'static Api> {
+    if key >= crate::private::OTTLA_RAFT {
+        return crate::private::by_key(key);
+    }
     let index = *INDEX.get(usize::try_from(key).ok()?)?;
     APIS.get(usize::from(index))
 }

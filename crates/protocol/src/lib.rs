@@ -19,6 +19,7 @@ pub mod guard;
 pub mod header;
 pub mod messages;
 pub mod persisted;
+mod private;
 #[cfg(feature = "samples")]
 pub mod samples;
 mod wire;
@@ -28,3 +29,4 @@ pub use error::{DecodeError, EncodeError};
 pub use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange,
 };
+pub use private::OTTLA_RAFT;

@@ -25,7 +25,9 @@ impl SnapshotId {
     /// The id of the bootstrap snapshot that formatting writes: it stands for no record of the log.
     pub const BOOTSTRAP: Self = Self { end_offset: 0, epoch: 0 };
 
-    fn path(self, dir: &Path) -> PathBuf {
+    /// Where its file is in a directory.
+    #[must_use]
+    pub fn path(self, dir: &Path) -> PathBuf {
         dir.join(format!("{:020}-{:010}.checkpoint", self.end_offset, self.epoch))
     }
 
@@ -45,30 +47,60 @@ fn fault(path: &Path) -> impl FnOnce(io::Error) -> Fault {
 }
 
 /// The newest snapshot in the directory, the bootstrap snapshot aside.
-pub(crate) fn newest(dir: &Path) -> Result<Option<SnapshotId>, Fault> {
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn newest(dir: &Path) -> Result<Option<SnapshotId>, Fault> {
+    Ok(list(dir)?.pop())
+}
+
+/// All snapshots in the directory, oldest first, the bootstrap snapshot aside.
+pub(crate) fn list(dir: &Path) -> Result<Vec<SnapshotId>, Fault> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(fault(dir)(error)),
     };
-    let mut newest = None;
+    let mut found = Vec::new();
     for entry in entries {
         let name = entry.map_err(fault(dir))?.file_name();
-        let id = name.to_str().and_then(SnapshotId::parse).filter(|id| id.end_offset > 0);
-        newest = newest.max(id);
+        found.extend(name.to_str().and_then(SnapshotId::parse).filter(|id| id.end_offset > 0));
     }
-    Ok(newest)
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// The batches of a snapshot, checked.
-pub(crate) fn read(dir: &Path, id: SnapshotId) -> Result<Vec<Batch>, Fault> {
+///
+/// # Errors
+/// When the file cannot be read or is damaged.
+pub fn read(dir: &Path, id: SnapshotId) -> Result<Vec<Batch>, Fault> {
+    parse(bytes(dir, id)?)
+}
+
+/// The bytes of a snapshot.
+pub(crate) fn bytes(dir: &Path, id: SnapshotId) -> Result<Bytes, Fault> {
     let path = id.path(dir);
-    let bytes = Bytes::from(fs::read(&path).map_err(fault(&path))?);
-    parse(bytes)
+    fs::read(&path).map(Bytes::from).map_err(fault(&path))
+}
+
+/// Size of a snapshot, in bytes.
+pub(crate) fn size(dir: &Path, id: SnapshotId) -> Result<u64, Fault> {
+    let path = id.path(dir);
+    fs::metadata(&path).map(|metadata| metadata.len()).map_err(fault(&path))
+}
+
+/// Deletes a snapshot.
+pub(crate) fn remove(dir: &Path, id: SnapshotId) -> Result<(), Fault> {
+    let path = id.path(dir);
+    fs::remove_file(&path).map_err(fault(&path))
 }
 
 /// Splits a snapshot into its batches and checks each.
-pub(crate) fn parse(bytes: Bytes) -> Result<Vec<Batch>, Fault> {
+///
+/// # Errors
+/// When it is damaged.
+pub fn parse(bytes: Bytes) -> Result<Vec<Batch>, Fault> {
     batches(bytes)
         .map(|batch| {
             let bad = |why: &dyn std::fmt::Display| Fault::BadFacts { offset: 0, why: why.to_string() };
@@ -80,7 +112,21 @@ pub(crate) fn parse(bytes: Bytes) -> Result<Vec<Batch>, Fault> {
 }
 
 /// Writes a snapshot so that it is there whole or not at all, and removes older ones.
-pub(crate) fn write(dir: &Path, id: SnapshotId, batches: &[Bytes]) -> Result<(), Fault> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(dir: &Path, id: SnapshotId, batches: &[Bytes]) -> Result<(), Fault> {
+    add(dir, id, batches)?;
+    for older in list(dir)?.into_iter().filter(|other| *other < id) {
+        if let Err(error) = remove(dir, older) {
+            tracing::warn!("Could not delete an old snapshot: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// Writes a snapshot so that it is there whole or not at all.
+pub(crate) fn add(dir: &Path, id: SnapshotId, batches: &[Bytes]) -> Result<(), Fault> {
     let path = id.path(dir);
     // Kafka's own name for a checkpoint that is being written; it deletes such files at start.
     let part = path.with_extension("checkpoint.part");
@@ -90,21 +136,7 @@ pub(crate) fn write(dir: &Path, id: SnapshotId, batches: &[Bytes]) -> Result<(),
     }
     file.sync_all().map_err(fault(&part))?;
     fs::rename(&part, &path).map_err(fault(&path))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault(dir))?;
-    remove_older(dir, id);
-    Ok(())
-}
-
-fn remove_older(dir: &Path, than: SnapshotId) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        let id = entry.file_name().to_str().and_then(SnapshotId::parse);
-        if id.is_some_and(|id| id < than && id != SnapshotId::BOOTSTRAP)
-            && let Err(error) = fs::remove_file(entry.path())
-        {
-            tracing::warn!("Could not delete the old snapshot {}: {error}", entry.path().display());
-        }
-    }
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault(dir))
 }
 
 #[cfg(test)]
@@ -122,15 +154,21 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_found_and_older_ones_go() {
+    fn snapshots_are_listed_and_deleted() {
         let dir = tempfile::tempdir().expect("a directory");
-        let ids = [(0, 0), (5, 1), (9, 1)].map(|(end_offset, epoch)| SnapshotId { end_offset, epoch });
+        let ids = [(0, 0), (9, 1), (5, 1)].map(|(end_offset, epoch)| SnapshotId { end_offset, epoch });
         for id in ids {
-            write(dir.path(), id, &[]).expect("written");
+            add(dir.path(), id, &[Bytes::from_static(b"abc")]).expect("written");
         }
-        assert_eq!(newest(dir.path()).expect("read"), Some(ids[2]));
-        let left: Vec<_> = fs::read_dir(dir.path()).expect("listed").flatten().collect();
-        assert_eq!(left.len(), 2, "the bootstrap snapshot stays");
-        assert_eq!(newest(&dir.path().join("none")).expect("no directory is no snapshot"), None);
+        assert_eq!(list(dir.path()).expect("read"), [ids[2], ids[1]], "the bootstrap snapshot aside");
+        assert_eq!(size(dir.path(), ids[1]).expect("there"), 3);
+        remove(dir.path(), ids[2]).expect("deleted");
+        assert_eq!(list(dir.path()).expect("read"), [ids[1]]);
+        let newer = SnapshotId { end_offset: 10, epoch: 2 };
+        write(dir.path(), newer, &[]).expect("written");
+        assert_eq!(list(dir.path()).expect("read"), [newer]);
+        assert_eq!(newest(dir.path()).expect("read"), Some(newer));
+        assert!(SnapshotId::BOOTSTRAP.path(dir.path()).exists(), "the bootstrap snapshot stays");
+        assert_eq!(list(&dir.path().join("none")).expect("no directory is no snapshot"), []);
     }
 }

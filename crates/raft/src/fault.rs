@@ -49,6 +49,16 @@ pub enum Fault {
         /// The first offset that raft's log can give.
         raft_start: Offset,
     },
+    /// A metadata log of Kafka's, and several voters that would have to begin with the same one.
+    #[error(
+        "the metadata log already ends at offset {log_end}, but raft never ran here: only a lone voter can take over the \
+         directory of a Kafka controller. Start it alone (format it with --standalone under the id it has), then add \
+         the others with kafka-metadata-quorum add-controller"
+    )]
+    TakeOver {
+        /// Where the metadata log ends.
+        log_end: Offset,
+    },
     /// The metadata log holds something else than what was written, and raft's log does not have it any more.
     #[error(
         "the metadata log is damaged at offset {offset} ({why}) and raft's log does not reach back to it: restore the \

@@ -1,11 +1,26 @@
 //! What the rest of the process holds of the driver.
 
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+};
 
 use ottla_machine::Machine;
-use ottla_types::{LeaderEpoch, NodeId, Offset};
+use ottla_types::{ApiError, ErrorCode, LeaderEpoch, Millis, NodeId, Offset};
+use parking_lot::Mutex;
 use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::{QuorumView, ReplicaView, Seen, VoterChange};
+
+/// An observer that did not ask for this long is forgotten, in milliseconds.
+const OBSERVER_MS: i64 = 300_000;
+/// Observers that are remembered.
+const OBSERVERS: usize = 10_000;
 
 /// Why a command was not carried out, or is not known to have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,23 +58,58 @@ pub struct Status {
 }
 
 pub(crate) type Reply<M> = oneshot::Sender<Result<<M as Machine>::Answer, SubmitError>>;
+pub(crate) type Changed = oneshot::Sender<Result<(), ApiError>>;
 
 pub(crate) enum Event<M: Machine> {
     Command(M::Command, Reply<M>),
+    Change(VoterChange, Changed),
     Step(Box<Message>),
+    Seen(Seen),
+    Lost(NodeId),
+    Unreachable(u64),
+    SnapshotSent(u64, bool),
     Snapshot,
     Stop,
+}
+
+/// What handles and the driver both see.
+#[derive(Default)]
+pub(crate) struct Shared {
+    view: Mutex<Arc<QuorumView>>,
+    observers: Mutex<HashMap<(NodeId, Uuid), Observer>>,
+}
+
+impl Shared {
+    pub(crate) fn show(&self, view: QuorumView) {
+        *self.view.lock() = Arc::new(view);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Observer {
+    log_end: Offset,
+    fetched: Millis,
+    /// Where the leader's log ended then.
+    end_then: Offset,
+    caught_up: Millis,
 }
 
 /// Hands commands to the driver. Cheap to clone.
 pub struct Handle<M: Machine> {
     pub(crate) events: SyncSender<Event<M>>,
     pub(crate) status: watch::Receiver<Status>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) name: u64,
 }
 
 impl<M: Machine> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Self { events: self.events.clone(), status: self.status.clone() }
+        Self {
+            events: self.events.clone(),
+            status: self.status.clone(),
+            shared: self.shared.clone(),
+            name: self.name,
+        }
     }
 }
 
@@ -86,10 +136,60 @@ impl<M: Machine> Handle<M> {
         }
     }
 
-    /// Hands in a message from another voter. A full queue drops it, which raft bears.
+    /// Asks for a change of the voters, now, and returns the future of the answer, which comes when it is committed (or
+    /// as soon as it is certain to be tried, where the request says so).
+    ///
+    /// # Errors
+    /// Kafka's codes: `NOT_LEADER_OR_FOLLOWER`, `UNSUPPORTED_VERSION` where the voters are static, `DUPLICATE_VOTER`,
+    /// `VOTER_NOT_FOUND`, `INVALID_REQUEST`, `REQUEST_TIMED_OUT` while another change is under way or who is to be added
+    /// has not caught up in time.
+    pub fn change_voters(
+        &self,
+        change: VoterChange,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send + use<M> {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.events.try_send(Event::Change(change, reply)).is_ok();
+        async move {
+            let gone = || {
+                ApiError::new(ErrorCode::NOT_LEADER_OR_FOLLOWER, "The metadata quorum takes no requests now")
+            };
+            if !queued {
+                return Err(gone());
+            }
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        }
+    }
+
+    /// Hands in a message from another member. A full queue drops it, which raft bears.
     pub fn step(&self, message: Message) {
-        if self.events.try_send(Event::Step(Box::new(message))).is_err() {
-            tracing::debug!("A raft message was dropped: the queue is full");
+        self.tell(Event::Step(Box::new(message)));
+    }
+
+    /// A node of the same cluster was heard: its messages came, or it asks to be let in.
+    pub fn seen(&self, seen: Seen) {
+        self.tell(Event::Seen(seen));
+    }
+
+    /// News: a node's process ended, or it cannot be reached. If it leads, the voters look for another leader at once.
+    pub fn lost(&self, node: NodeId) {
+        if self.status.borrow().leader == Some(node) {
+            self.tell(Event::Lost(node));
+        }
+    }
+
+    /// Messages to a member (raft's name) were not delivered.
+    pub fn unreachable(&self, to: u64) {
+        self.tell(Event::Unreachable(to));
+    }
+
+    /// A snapshot was handed to a member (raft's name), or could not be.
+    pub fn snapshot_sent(&self, to: u64, delivered: bool) {
+        self.tell(Event::SnapshotSent(to, delivered));
+    }
+
+    fn tell(&self, event: Event<M>) {
+        if self.events.try_send(event).is_err() {
+            tracing::debug!("News for the metadata quorum were dropped: the queue is full");
         }
     }
 
@@ -102,5 +202,66 @@ impl<M: Machine> Handle<M> {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Raft's name of this member.
+    #[must_use]
+    pub fn name(&self) -> u64 {
+        self.name
+    }
+
+    /// One who is no member asked for the metadata log from `offset` on, at `now` (wall clock).
+    pub fn observer_fetched(&self, id: NodeId, directory_id: Uuid, offset: Offset, now: Millis) {
+        if id < 0 {
+            return;
+        }
+        let end = self.status.borrow().high_watermark;
+        let mut observers = self.shared.observers.lock();
+        if observers.len() >= OBSERVERS && !observers.contains_key(&(id, directory_id)) {
+            observers.retain(|_, observer| now.since(observer.fetched) < OBSERVER_MS);
+        }
+        if observers.len() >= OBSERVERS {
+            return;
+        }
+        let before = observers.get(&(id, directory_id));
+        let caught_up = match before {
+            _ if offset >= end => now,
+            // It has all there was when it asked before.
+            Some(before) if offset >= before.end_then => before.fetched.max(before.caught_up),
+            Some(before) => before.caught_up,
+            None => Millis(-1),
+        };
+        let observer = Observer { log_end: offset, fetched: now, end_then: end, caught_up };
+        observers.insert((id, directory_id), observer);
+    }
+
+    /// Who votes and who follows, how far, and when they were last heard. Whole on the leader only.
+    #[must_use]
+    pub fn quorum(&self) -> QuorumView {
+        let mut view = QuorumView::clone(&self.shared.view.lock());
+        {
+            let status = self.status.borrow();
+            (view.leader, view.epoch) = (status.leader, status.epoch);
+            view.high_watermark = status.high_watermark;
+        }
+        let observers = self.shared.observers.lock();
+        let newest = observers.values().map(|observer| observer.fetched).max().unwrap_or(Millis(-1));
+        for ((id, directory_id), observer) in &*observers {
+            let known = |replica: &ReplicaView| (replica.id, replica.directory_id) == (*id, *directory_id);
+            let stale = newest.since(observer.fetched) > OBSERVER_MS;
+            if stale || view.voters.iter().any(known) || view.observers.iter().any(known) {
+                continue;
+            }
+            view.observers.push(ReplicaView {
+                id: *id,
+                directory_id: *directory_id,
+                log_end: observer.log_end,
+                last_fetch: observer.fetched,
+                last_caught_up: observer.caught_up,
+                endpoints: Vec::new(),
+            });
+        }
+        view.observers.sort_by_key(|replica| replica.id);
+        view
     }
 }

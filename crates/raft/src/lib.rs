@@ -6,16 +6,22 @@
 //! own log lives in a column family of the log dir's RocksDB and is synced before it counts; the Kafka-format log is
 //! what raft's log adds up to, and is made whole from it after a crash.
 //!
-//! Nothing here knows which machine it runs: how its facts look as bytes is told by a [`Codec`].
+//! [`Core`] is a member without thread, clock and disk; [`start`] runs one on a thread. Nothing here knows which machine
+//! it runs: how its facts look as bytes is told by a [`Codec`].
 
-mod checkpoint;
+pub mod checkpoint;
 mod codec;
 mod control;
+mod core;
+mod disk;
 mod driver;
 mod fault;
 mod handle;
+mod ids;
 mod log;
 mod logger;
+mod membership;
+mod memory;
 mod quorum_state;
 mod recover;
 mod segment_log;
@@ -23,10 +29,14 @@ mod store;
 
 pub use checkpoint::SnapshotId;
 pub use codec::{Codec, Decoded, Voter, VoterEndpoint};
-pub use driver::{Options, Parts, Publish, Running, start};
+pub use core::{Core, Options, Output, QuorumView, ReplicaView, Seen, Sink, VoterChange};
+pub use disk::{Change, Disk, Files, Keys, Pair};
+pub use driver::{Parts, Publish, Running, Transport, start};
 pub use fault::Fault;
 pub use handle::{Handle, Status, SubmitError};
-pub use log::{FactLog, MemoryLog};
-pub use raft::eraftpb::Message;
+pub use ids::{node_of, raft_id};
+pub use log::FactLog;
+pub use membership::{Founding, Membership};
+pub use memory::{MemoryDisk, MemoryLog};
+pub use raft::eraftpb::{Message, MessageType};
 pub use segment_log::SegmentLog;
-pub use store::RaftStore;

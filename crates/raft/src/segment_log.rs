@@ -84,4 +84,12 @@ impl FactLog for SegmentLog {
     fn reset(&mut self, start: Offset) -> Result<(), Fault> {
         Ok(self.log.truncate_fully_and_start_at(start)?)
     }
+
+    fn advance_start(&mut self, start: Offset) -> Result<(), Fault> {
+        Ok(self.log.advance_log_start(start)?)
+    }
+
+    fn size(&self) -> u64 {
+        self.log.reader().size()
+    }
 }

@@ -1,11 +1,10 @@
-//! Raft's own log and hard state, in the family `Raft` of a log dir's RocksDB.
+//! Raft's own log and hard state, as keys: in the product the family `Raft` of a log dir's RocksDB.
 //!
 //! Keys: `e` + index (8 bytes, big-endian) an entry; `h` the hard state; `c` the configuration; `t` where the log was
 //! cut: index, term, and the metadata log's offset at which the first entry's batch goes.
 
 use std::{collections::VecDeque, ops::ControlFlow};
 
-use ottla_storage::{Changes, Family, Store};
 use ottla_types::Offset;
 use prost::Message;
 use raft::{
@@ -13,7 +12,10 @@ use raft::{
     eraftpb::{ConfState, Entry, HardState, Snapshot},
 };
 
-use crate::Fault;
+use crate::{
+    Fault,
+    disk::{Change, Keys},
+};
 
 const HARD_STATE: &[u8] = b"h";
 const CONF_STATE: &[u8] = b"c";
@@ -57,8 +59,8 @@ impl Cut {
 }
 
 /// Raft's storage. Reads come from memory where they can; writes are gathered by the driver, one synced write a turn.
-pub struct RaftStore {
-    store: Store,
+pub(crate) struct RaftStore {
+    keys: Box<dyn Keys>,
     hard_state: HardState,
     conf_state: ConfState,
     cut: Cut,
@@ -69,46 +71,65 @@ pub struct RaftStore {
     snapshot_wanted: std::cell::Cell<bool>,
 }
 
+fn put(key: &[u8], value: Vec<u8>) -> Change {
+    Change::Put(key.to_vec(), value)
+}
+
+fn delete_entries(from: u64, to: u64) -> Change {
+    Change::DeleteRange(entry_key(from).to_vec(), entry_key(to).to_vec())
+}
+
 fn decoded<T: Message + Default>(bytes: Option<Vec<u8>>, what: &'static str) -> Result<Option<T>, Fault> {
     bytes.map(|bytes| T::decode(&*bytes).map_err(|_| Fault::BadStore { what })).transpose()
 }
 
 impl RaftStore {
-    /// Opens what is there; `None` when raft never ran on this store.
-    pub(crate) fn open(store: &Store) -> Result<Option<Self>, Fault> {
-        let Some(cut) = store.get(Family::Raft, CUT)? else { return Ok(None) };
+    /// Opens what is there; gives the keys back when raft never ran on them.
+    pub(crate) fn open(keys: Box<dyn Keys>) -> Result<Result<Self, Box<dyn Keys>>, Fault> {
+        let Some(cut) = keys.get(CUT)? else { return Ok(Err(keys)) };
         let cut = Cut::decode(&cut)?;
-        let hard_state = decoded(store.get(Family::Raft, HARD_STATE)?, "the hard state")?.unwrap_or_default();
-        let conf_state = decoded(store.get(Family::Raft, CONF_STATE)?, "the configuration")?
+        let hard_state = decoded(keys.get(HARD_STATE)?, "the hard state")?.unwrap_or_default();
+        let conf_state = decoded(keys.get(CONF_STATE)?, "the configuration")?
             .ok_or(Fault::BadStore { what: "the configuration" })?;
-        let last = match store.last(Family::Raft, &entry_key(0), &entry_key(u64::MAX))? {
+        let last = match keys.last(&entry_key(0), &entry_key(u64::MAX))? {
             Some((key, _)) => {
                 let index = key.get(1..9).and_then(|index| index.try_into().ok());
                 u64::from_be_bytes(index.ok_or(Fault::BadStore { what: "a key of an entry" })?)
             }
             None => cut.index,
         };
-        Ok(Some(Self::with(store, hard_state, conf_state, cut, last)))
+        Ok(Ok(Self::with(keys, hard_state, conf_state, cut, last)))
     }
 
-    /// Founds raft on an empty store: these voters, terms after `term`, the first batch at `offset`.
-    pub(crate) fn found(store: &Store, voters: Vec<u64>, term: u64, offset: Offset) -> Result<Self, Fault> {
+    /// Founds raft on empty keys: these voters, terms after `term`, the first batch at `offset`. Without voters it
+    /// waits for a leader that takes it in.
+    pub(crate) fn found(
+        mut keys: Box<dyn Keys>,
+        voters: Vec<u64>,
+        term: u64,
+        offset: Offset,
+    ) -> Result<Self, Fault> {
         // Index 1 stands for what was before, so that a node without it is brought up by a snapshot.
-        let cut = Cut { index: 1, term, offset };
+        let cut = if voters.is_empty() {
+            Cut { index: 0, term: 0, offset: 0 }
+        } else {
+            Cut { index: 1, term, offset }
+        };
         let conf_state = ConfState { voters, ..ConfState::default() };
-        let hard_state = HardState { term, vote: 0, commit: cut.index };
-        let mut changes = store.changes();
-        changes.put(Family::Raft, CUT, &cut.encode());
-        changes.put(Family::Raft, CONF_STATE, &conf_state.encode_to_vec());
-        changes.put(Family::Raft, HARD_STATE, &hard_state.encode_to_vec());
-        // Not synced: the first entry is, in the same write-ahead log, and nothing counts before it.
-        changes.commit()?;
-        Ok(Self::with(store, hard_state, conf_state, cut, cut.index))
+        let hard_state = HardState { term: cut.term, vote: 0, commit: cut.index };
+        let changes = vec![
+            put(CUT, cut.encode().to_vec()),
+            put(CONF_STATE, conf_state.encode_to_vec()),
+            put(HARD_STATE, hard_state.encode_to_vec()),
+        ];
+        // Not synced: the first vote or entry is, in the same write-ahead log, and nothing counts before it.
+        keys.write(changes, false)?;
+        Ok(Self::with(keys, hard_state, conf_state, cut, cut.index))
     }
 
-    fn with(store: &Store, hard_state: HardState, conf_state: ConfState, cut: Cut, last: u64) -> Self {
+    fn with(keys: Box<dyn Keys>, hard_state: HardState, conf_state: ConfState, cut: Cut, last: u64) -> Self {
         Self {
-            store: store.clone(),
+            keys,
             hard_state,
             conf_state,
             cut,
@@ -155,27 +176,21 @@ impl RaftStore {
             // Only the commit index moved: it is found again from the entries, and goes with the next write.
             return Ok(());
         }
-        let store = self.store.clone();
-        let mut changes = store.changes();
-        changes.put(Family::Raft, HARD_STATE, &self.hard_state.encode_to_vec());
+        let mut changes = vec![put(HARD_STATE, self.hard_state.encode_to_vec())];
         if let Some(first) = entries.first().map(|entry| entry.index)
             && first <= self.last
         {
             // A new leader's entries replace ours from there on.
-            changes.delete_range(Family::Raft, &entry_key(first), &entry_key(self.last + 1));
+            changes.push(delete_entries(first, self.last + 1));
             self.forget_cached_from(first);
         }
         for entry in entries {
-            changes.put(Family::Raft, &entry_key(entry.index), &entry.encode_to_vec());
+            changes.push(put(&entry_key(entry.index), entry.encode_to_vec()));
             self.last = entry.index;
             self.cache_bytes += entry.data.len();
             self.cache.push_back(entry);
         }
-        if sync {
-            changes.commit_synced()?
-        } else {
-            changes.commit()?
-        }
+        self.keys.write(changes, sync)?;
         self.trim_cache();
         Ok(())
     }
@@ -197,23 +212,22 @@ impl RaftStore {
     /// Writes a changed configuration.
     pub(crate) fn set_conf_state(&mut self, conf_state: ConfState) -> Result<(), Fault> {
         self.conf_state = conf_state;
-        let mut changes = self.store.changes();
-        changes.put(Family::Raft, CONF_STATE, &self.conf_state.encode_to_vec());
-        Ok(changes.commit_synced()?)
+        // A snapshot says who the members are: one of before would not be taken by who is new.
+        self.snapshot = None;
+        self.keys.write(vec![put(CONF_STATE, self.conf_state.encode_to_vec())], true)
     }
 
     /// Forgets entries up to `cut`, which the metadata log holds durably.
     pub(crate) fn compact(&mut self, cut: Cut) -> Result<(), Fault> {
-        let mut changes = self.store.changes();
-        changes.put(Family::Raft, CUT, &cut.encode());
-        changes.delete_range(Family::Raft, &entry_key(self.cut.index + 1), &entry_key(cut.index + 1));
+        let changes =
+            vec![put(CUT, cut.encode().to_vec()), delete_entries(self.cut.index + 1, cut.index + 1)];
         self.cut = cut;
         while self.cache.front().is_some_and(|entry| entry.index <= cut.index) {
             let gone = self.cache.pop_front().expect("there is a first one");
             self.cache_bytes -= gone.data.len();
         }
         // Not synced: losing it keeps entries that are not needed.
-        Ok(changes.commit()?)
+        self.keys.write(changes, false)
     }
 
     /// Starts over at a snapshot from the leader.
@@ -223,13 +237,13 @@ impl RaftStore {
         conf_state: ConfState,
         hard_state: &HardState,
     ) -> Result<(), Fault> {
-        let store = self.store.clone();
-        let mut changes: Changes<'_> = store.changes();
-        changes.delete_range(Family::Raft, &entry_key(0), &entry_key(u64::MAX));
-        changes.put(Family::Raft, CUT, &cut.encode());
-        changes.put(Family::Raft, CONF_STATE, &conf_state.encode_to_vec());
-        changes.put(Family::Raft, HARD_STATE, &hard_state.encode_to_vec());
-        changes.commit_synced()?;
+        let changes = vec![
+            delete_entries(0, u64::MAX),
+            put(CUT, cut.encode().to_vec()),
+            put(CONF_STATE, conf_state.encode_to_vec()),
+            put(HARD_STATE, hard_state.encode_to_vec()),
+        ];
+        self.keys.write(changes, true)?;
         (self.cut, self.last, self.conf_state, self.hard_state) =
             (cut, cut.index, conf_state, hard_state.clone());
         self.cache.clear();
@@ -240,6 +254,16 @@ impl RaftStore {
     /// Whether a follower needs a snapshot since it was last asked.
     pub(crate) fn snapshot_wanted(&self) -> bool {
         self.snapshot_wanted.take()
+    }
+
+    /// Whether a snapshot is kept for followers.
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Lets go of the snapshot that was kept for followers.
+    pub(crate) fn drop_snapshot(&mut self) {
+        self.snapshot = None;
     }
 
     /// The snapshot that followers are sent.
@@ -268,13 +292,11 @@ impl RaftStore {
             return Ok(entries);
         }
         let mut damaged = false;
-        self.store.scan(Family::Raft, &entry_key(low), &entry_key(high), |_, value| {
-            match Entry::decode(value) {
-                Ok(entry) => take(entry),
-                Err(_) => {
-                    damaged = true;
-                    ControlFlow::Break(())
-                }
+        self.keys.scan(&entry_key(low), &entry_key(high), &mut |_, value| match Entry::decode(value) {
+            Ok(entry) => take(entry),
+            Err(_) => {
+                damaged = true;
+                ControlFlow::Break(())
             }
         })?;
         if damaged {
@@ -316,6 +338,12 @@ impl Storage for RaftStore {
         }
         if index > self.last {
             return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        if let Some(first) = self.cache.front().map(|entry| entry.index)
+            && index >= first
+            && let Some(entry) = self.cache.get(usize::try_from(index - first).expect("within the cache"))
+        {
+            return Ok(entry.term);
         }
         let entries = self.read(index, index + 1, u64::MAX).map_err(other)?;
         entries.first().map(|entry| entry.term).ok_or(raft::Error::Store(StorageError::Unavailable))

@@ -13,9 +13,9 @@ use ottla_controller::Controller;
 use ottla_raft::{Handle, Message};
 use ottla_types::NodeId;
 
-/// Delivers messages to whoever runs. Raft's id of a node is its own and one more.
+/// Delivers messages to whoever runs.
 #[derive(Clone, Default)]
-struct Network(Arc<Mutex<HashMap<u64, Handle<Controller>>>>);
+struct Network(Arc<Mutex<HashMap<NodeId, Handle<Controller>>>>);
 
 impl Network {
     fn send(&self) -> impl FnMut(Vec<Message>) + Send + 'static {
@@ -23,7 +23,7 @@ impl Network {
         move |messages| {
             let nodes = network.0.lock().expect("no panic");
             for message in messages {
-                if let Some(node) = nodes.get(&message.to) {
+                if let Some(node) = ottla_raft::node_of(message.to).and_then(|to| nodes.get(&to)) {
                     node.step(message);
                 }
             }
@@ -31,16 +31,12 @@ impl Network {
     }
 
     fn join(&self, node: &Node) {
-        self.0.lock().expect("no panic").insert(raft_id(node.id), node.running.handle.clone());
+        self.0.lock().expect("no panic").insert(node.id, node.running.handle.clone());
     }
 
     fn leave(&self, id: NodeId) {
-        self.0.lock().expect("no panic").remove(&raft_id(id));
+        self.0.lock().expect("no panic").remove(&id);
     }
-}
-
-fn raft_id(id: NodeId) -> u64 {
-    u64::from(id.unsigned_abs()) + 1
 }
 
 struct World {

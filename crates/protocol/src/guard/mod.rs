@@ -14,7 +14,7 @@ mod walk;
 
 pub(crate) use shape::{Field, Kind, MessageShape, Shape};
 
-use crate::generated::shapes;
+use crate::{generated::shapes, private};
 use walk::Walk;
 
 /// The deepest nesting of structures and arrays in any message: a bound on the recursion of the walk.
@@ -117,7 +117,7 @@ pub enum Fault {
 /// When the body claims what its bytes cannot hold or `limits` do not allow, is cut off, or is of no known
 /// API and version.
 pub fn check(key: i16, version: i16, body: &[u8], limits: &Limits) -> Result<(), GuardError> {
-    run(shapes::request(key), key, version, body, limits)
+    run(shapes::request(key).or_else(|| private::request_shape(key)), key, version, body, limits)
 }
 
 /// Walks the body of a response of API `key` in `version`; otherwise as [`check`].
@@ -125,7 +125,7 @@ pub fn check(key: i16, version: i16, body: &[u8], limits: &Limits) -> Result<(),
 /// # Errors
 /// As [`check`].
 pub fn check_response(key: i16, version: i16, body: &[u8], limits: &Limits) -> Result<(), GuardError> {
-    run(shapes::response(key), key, version, body, limits)
+    run(shapes::response(key).or_else(|| private::response_shape(key)), key, version, body, limits)
 }
 
 fn run(

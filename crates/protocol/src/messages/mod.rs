@@ -3,4 +3,7 @@
 //! Most come from kafka-protocol. Those whose newest version it lacks are ours, generated in the same
 //! conventions and implementing the same traits, and stand in its place here: handlers see no difference.
 
-pub use crate::generated::messages::*;
+pub use crate::{
+    generated::messages::*,
+    private::{OttlaRaftEndpoint, OttlaRaftRequest, OttlaRaftResponse},
+};

@@ -19,7 +19,7 @@ use ottla_protocol::{
         create_topics_request::CreatableTopic,
     },
 };
-use ottla_raft::{Codec, FactLog, Fault, MemoryLog, Message, Options, Parts, Running, Voter};
+use ottla_raft::{Codec, FactLog, Fault, Founding, MemoryLog, Message, Options, Parts, Running, Voter};
 use ottla_records::{Batch, Stamped};
 use ottla_storage::Store;
 use ottla_types::{NodeId, Offset, SystemClock};
@@ -50,6 +50,12 @@ impl FactLog for Disk {
     }
     fn reset(&mut self, start: Offset) -> Result<(), Fault> {
         self.0.lock().expect("no panic").reset(start)
+    }
+    fn advance_start(&mut self, start: Offset) -> Result<(), Fault> {
+        self.0.lock().expect("no panic").advance_start(start)
+    }
+    fn size(&self) -> u64 {
+        self.0.lock().expect("no panic").size()
     }
 }
 
@@ -136,8 +142,7 @@ impl Setup {
         let parts = Parts {
             codec: codec(),
             initial: State::new(settings(self.id)),
-            store,
-            log: Box::new(log),
+            disk: ottla_raft::Disk::new(store, log, self.dir.clone()),
             clock: Arc::new(SystemClock::new()),
             rng: Box::new(move || {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -147,14 +152,15 @@ impl Setup {
                 let cell = Arc::clone(&cell);
                 Box::new(move |state: &State| cell.publish(Arc::new(state.image.clone())))
             },
-            send: Box::new(send),
+            transport: Box::new(send),
         };
+        let voters: Vec<Voter> = self.voters.iter().map(voter).collect();
+        let own = voter(&self.id);
         let options = Options {
-            node_id: self.id,
-            voters: self.voters.iter().map(voter).collect(),
-            dir: self.dir,
             max_bytes_between_snapshots: self.max_bytes_between_snapshots,
             max_entries: self.max_entries,
+            retention_bytes: 0,
+            ..Options::new(self.id, own.directory_id, Founding::Dynamic(voters))
         };
         let running = ottla_raft::start(options, parts)?;
         Ok(Node { id: self.id, running, cell })
@@ -219,7 +225,7 @@ pub fn registration(previous_epoch: i64) -> BrokerRegistrationRequest {
             Listener::default().with_name(text("PLAINTEXT")).with_host(text("localhost")).with_port(9092),
         ])
         .with_features(supported_features().into_iter().map(feature).collect())
-        .with_log_dirs(vec![Uuid::from_u128(77)])
+        .with_log_dirs(vec![Uuid::from_u128(7777)])
         .with_previous_broker_epoch(previous_epoch)
 }
 

@@ -1,0 +1,116 @@
+//! Time: raft's ticks, elections before their time, and what to wait for.
+
+use ottla_machine::{Ctx, Machine};
+use ottla_types::{Millis, NodeId};
+
+use super::Core;
+
+/// Ticks without a leader before an election (at least; at most twice that).
+pub(super) const ELECTION_TICKS: usize = 8;
+/// Ticks between two heartbeats of a leader.
+pub(super) const HEARTBEAT_TICKS: usize = 2;
+/// A campaign that was brought forward begins within this time, in milliseconds: the others must have noticed, too.
+const EARLY_MS: u64 = 40;
+/// How often it is tried before the ordinary time-out has its turn.
+const EARLY_TRIES: u8 = 4;
+
+pub(super) struct Clockwork {
+    tick_ms: i64,
+    next_tick: Millis,
+    election_timeout: usize,
+    early: Option<(Millis, u8)>,
+}
+
+impl Clockwork {
+    pub(super) fn new(election_ms: i64, ctx: &Ctx<'_>) -> Self {
+        let ticks = i64::try_from(ELECTION_TICKS).expect("a few ticks");
+        Self { tick_ms: (election_ms / ticks).max(1), next_tick: ctx.now, election_timeout: 0, early: None }
+    }
+}
+
+impl<M: Machine> Core<M> {
+    /// When [`settle`](Self::settle) has something to do although nothing was handed in.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Millis> {
+        let tick = (!self.is_quiet()).then_some(self.clockwork.next_tick);
+        let early = self.clockwork.early.map(|(at, _)| at);
+        [self.machine.deadline(), tick, early, self.snapshot_due(), self.change_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn tick(&mut self, ctx: &mut Ctx<'_>) {
+        if self.is_quiet() {
+            self.clockwork.next_tick = ctx.now;
+            return;
+        }
+        let Clockwork { tick_ms, .. } = self.clockwork;
+        let late = ctx.now.since(self.clockwork.next_tick);
+        let patience = tick_ms * i64::try_from(ELECTION_TICKS).expect("a few ticks");
+        if late > patience {
+            // We slept. The others may have chosen another leader meanwhile; and ticking through the time that was
+            // missed would only depose a leader that is well.
+            self.clockwork.next_tick = ctx.now;
+            if self.leads() && !self.is_sole_voter() {
+                tracing::info!(
+                    "[RaftManager id={}] Resigning: this process stood still for {late} ms",
+                    self.options.node_id
+                );
+                let term = self.raw.raft.term;
+                self.raw.raft.become_follower(term, raft::INVALID_ID);
+            }
+        }
+        while ctx.now >= self.clockwork.next_tick {
+            if !self.leaving || self.leads() {
+                self.raw.tick();
+            }
+            self.clockwork.next_tick = self.clockwork.next_tick.plus(tick_ms);
+        }
+        self.campaign_early(ctx);
+        self.reseed_jitter(ctx);
+    }
+
+    /// raft-rs draws its election jitter from the system; ours comes from the source that was handed in.
+    pub(super) fn reseed_jitter(&mut self, ctx: &mut Ctx<'_>) {
+        let drawn = self.raw.raft.randomized_election_timeout();
+        if drawn != self.clockwork.election_timeout {
+            let jitter = usize::try_from((ctx.rng)() % ELECTION_TICKS as u64).expect("a few ticks");
+            self.clockwork.election_timeout = ELECTION_TICKS + jitter;
+            self.raw.raft.set_randomized_election_timeout(self.clockwork.election_timeout);
+        }
+    }
+
+    /// News that a node's process ended or cannot be reached. If it leads, it is not waited for: this member stops
+    /// holding on to it, and asks the others soon whether they do. Those who still hear it say no.
+    pub fn lost(&mut self, node: NodeId, ctx: &mut Ctx<'_>) {
+        if self.leads() || self.leader() != Some(node) || !self.raw.raft.promotable() || self.leaving {
+            return;
+        }
+        tracing::info!(
+            "[RaftManager id={}] The connection to the leader, node {node}, was lost",
+            self.options.node_id
+        );
+        let term = self.raw.raft.term;
+        self.raw.raft.become_follower(term, raft::INVALID_ID);
+        let wait = i64::try_from((ctx.rng)() % EARLY_MS).expect("a short time");
+        self.clockwork.early = Some((ctx.now.plus(1 + wait), EARLY_TRIES));
+        self.reseed_jitter(ctx);
+    }
+
+    fn campaign_early(&mut self, ctx: &mut Ctx<'_>) {
+        let Some((at, tries)) = self.clockwork.early else { return };
+        if self.raw.raft.leader_id != raft::INVALID_ID || self.leaving {
+            self.clockwork.early = None;
+            return;
+        }
+        if ctx.now < at {
+            return;
+        }
+        if let Err(error) = self.raw.campaign() {
+            tracing::debug!("An early campaign was refused: {error}");
+        }
+        let wait = i64::try_from(EARLY_MS + (ctx.rng)() % (2 * EARLY_MS)).expect("a short time");
+        self.clockwork.early = (tries > 1).then(|| (ctx.now.plus(wait), tries - 1));
+    }
+}

@@ -1,0 +1,82 @@
+//! Who belongs to the quorum: voters as Kafka's records name them, and raft's names for them.
+
+use std::path::Path;
+
+use ottla_types::NodeId;
+use raft::eraftpb::ConfState;
+use uuid::Uuid;
+
+use crate::{Fault, SnapshotId, Voter, checkpoint, control, raft_id};
+
+/// The voters, and by which rules they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// `kraft.version`: with 0 the voters are those of everyone's configuration, with 1 they stand in the log and can
+    /// be changed.
+    pub kraft_version: i16,
+    /// The voters.
+    pub voters: Vec<Voter>,
+}
+
+impl Membership {
+    /// The voter with this id.
+    #[must_use]
+    pub fn voter(&self, id: NodeId) -> Option<&Voter> {
+        self.voters.iter().find(|voter| voter.id == id)
+    }
+
+    /// The voters that the bootstrap snapshot in the directory of the metadata log names: that of a node that was
+    /// formatted as one of the first controllers. `None` when there is no such snapshot or it names nobody.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be read.
+    pub fn bootstrap(dir: &Path) -> Result<Option<Self>, Fault> {
+        let bytes = match checkpoint::bytes(dir, SnapshotId::BOOTSTRAP) {
+            Ok(bytes) => bytes,
+            Err(Fault::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(fault) => return Err(fault),
+        };
+        let mut found = Self::default();
+        for batch in checkpoint::parse(bytes)? {
+            control::read(&batch, &mut found).map_err(|why| Fault::BadFacts { offset: 0, why })?;
+        }
+        Ok(Some(found).filter(|found| !found.voters.is_empty()))
+    }
+}
+
+/// How a quorum begins on a disk where raft never ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Founding {
+    /// `controller.quorum.voters`: known by node id alone.
+    Static(Vec<Voter>),
+    /// The voters a node was formatted with, known by node id and directory.
+    Dynamic(Vec<Voter>),
+    /// A member of nothing, until a leader takes it in.
+    Join,
+}
+
+impl Founding {
+    /// The voters it begins with, as far as this node knows.
+    pub(crate) fn membership(&self) -> Membership {
+        match self {
+            Self::Static(voters) => {
+                let nameless = |voter: &Voter| Voter { directory_id: Uuid::nil(), ..voter.clone() };
+                Membership { kraft_version: 0, voters: voters.iter().map(nameless).collect() }
+            }
+            Self::Dynamic(voters) => Membership { kraft_version: 1, voters: voters.clone() },
+            Self::Join => Membership::default(),
+        }
+    }
+}
+
+/// Raft's name for a member: the plain one where the quorum was founded on static voters.
+pub(crate) fn name_in(conf: &ConfState, id: NodeId, directory: Uuid) -> u64 {
+    let plain = raft_id(id, Uuid::nil());
+    if conf.voters.contains(&plain) || conf.learners.contains(&plain) {
+        plain
+    } else {
+        raft_id(id, directory)
+    }
+}
