@@ -82,6 +82,7 @@ fn about_the_quorum() -> Vec<Line<ControllerServices>> {
             apis::fetch_snapshot::FetchSnapshot::new(s.quorum.clone(), s.image.clone(), log, cluster_id)
         }),
         line(|s| {
+            // Of all that is Kafka's.
             let served = controller_served();
             let features = supported_features();
             let image = s.image.clone();

@@ -114,6 +114,14 @@ impl Table {
         Self { entries: entries.collect() }
     }
 
+    /// The table with one more API: for what only this cluster's own nodes speak, and nobody is told of.
+    #[must_use]
+    pub fn with<H: Handler>(mut self, handler: H) -> Self {
+        let served = Served::by::<H>();
+        self.entries.insert(served.key, Entry { served, handler: Box::new(Erase::new(handler)) });
+        self
+    }
+
     /// The API of a key.
     #[must_use]
     pub fn get(&self, key: i16) -> Option<&Entry> {

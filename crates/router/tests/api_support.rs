@@ -1,15 +1,20 @@
 //! docs/API-SUPPORT.md says what the router's table says. `UPDATE_DOCS=1 cargo test -p ottla-router --test api_support`
 //! writes it anew.
 
-use std::{fmt::Write as _, fs, ops::RangeInclusive, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use ottla_protocol::api::{self, Api};
-use ottla_router::{Served, served};
+use ottla_router::{Served, controller_served, served};
 
 const HEAD: &str = "\
 # APIs
 
-<!-- Generated from crates/router/src/table.rs; do not edit.
+<!-- Generated from crates/router/src/table.rs and controller_table.rs; do not edit.
      `UPDATE_DOCS=1 cargo test -p ottla-router --test api_support` writes it. -->
 
 What Ottla serves, beside what Apache Kafka 4.4 serves. Ottla tells clients of nothing else (ApiVersions).
@@ -61,10 +66,16 @@ fn file_name(api: &str) -> String {
     name
 }
 
+/// The file of an API: of its own where a controller answers otherwise than a broker.
+fn file(api: &str, on_controller: bool) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let own = dir.join("controller").join(file_name(api) + ".rs");
+    if on_controller && own.exists() { own } else { dir.join(file_name(api) + ".rs") }
+}
+
 /// What the head of an API's file says is missing.
-fn missing(api: &str) -> Option<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api").join(file_name(api) + ".rs");
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+fn missing(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let head = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
     let said = head.skip_while(|line| !line.starts_with("Not done:")).take_while(|line| !line.is_empty());
     let said = said.collect::<Vec<_>>().join(" ");
@@ -72,23 +83,31 @@ fn missing(api: &str) -> Option<String> {
 }
 
 fn render() -> String {
-    let served = served();
+    let (served, on_controllers) = (served(), controller_served());
     let mut page = HEAD.to_owned();
-    let (clients, others): (Vec<_>, Vec<_>) = api::APIS.iter().partition(|api| api.broker);
+    let of = |listed: fn(&Api) -> bool| api::APIS.iter().filter(move |api| listed(api)).collect::<Vec<_>>();
     section(
         &mut page,
         "On listeners of brokers",
         "What clients, tools and other brokers ask.",
-        &clients,
+        &of(|api| api.broker),
         &served,
     );
-    let between =
-        "What brokers ask controllers, and controllers each other. A node that is both asks itself by calls.";
-    section(&mut page, "On listeners of controllers only", between, &others, &served);
+    let between = "What brokers ask controllers, for themselves or in an Envelope for their clients, and what tools ask \
+                   controllers directly. Vote, BeginQuorumEpoch and EndQuorumEpoch are what Kafka's controllers say to \
+                   each other; Ottla's speak raft of their own.";
+    section(&mut page, "On listeners of controllers", between, &of(|api| api.controller), &on_controllers);
     page.push_str("\n## Not done within what is served\n\n");
     for api in &served {
-        if let Some(missing) = missing(api.name) {
+        if let Some(missing) = missing(&file(api.name, false)) {
             writeln!(page, "- **{}**: {missing}", api.name).expect("strings take everything");
+        }
+    }
+    for api in &on_controllers {
+        let path = file(api.name, true);
+        let told = served.iter().any(|served| served.key == api.key) && path == file(api.name, false);
+        if !told && let Some(missing) = missing(&path) {
+            writeln!(page, "- **{}** on a controller: {missing}", api.name).expect("strings take everything");
         }
     }
     page
@@ -111,7 +130,7 @@ fn the_page_is_up_to_date() {
 #[test]
 fn every_api_that_is_served_is_on_the_page() {
     let page = render();
-    for api in served() {
+    for api in served().into_iter().chain(controller_served()) {
         assert!(page.contains(&format!("\n| {} | {} |", api.key, api.name)), "{}", api.name);
     }
 }

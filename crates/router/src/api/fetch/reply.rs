@@ -88,7 +88,7 @@ impl PartitionReply {
             },
             Err(error) => Self {
                 // As Kafka: an empty list where the partition is not known at all.
-                aborted: (error != ErrorCode::NOT_LEADER_OR_FOLLOWER).then(Vec::new),
+                aborted: is_unknown(error).then(Vec::new),
                 ..Self::empty(index, error)
             },
         }
@@ -117,6 +117,11 @@ impl PartitionReply {
     pub(crate) fn is_plain(&self) -> bool {
         self.error.is_ok() && self.diverging.is_none() && self.snapshot.is_none()
     }
+}
+
+/// Nobody knows the partition.
+fn is_unknown(error: ErrorCode) -> bool {
+    matches!(error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID)
 }
 
 /// What the versions differ in.
