@@ -1,4 +1,4 @@
-//! Puts a new metadata image into effect on this broker, in one order: replicas, coordinators, then everyone else.
+//! Puts a new metadata image into effect on this node, in one order: replicas, coordinators, then everyone else.
 //!
 //! Whoever sees a topic in the published image finds its replicas ready.
 
@@ -7,14 +7,21 @@ use std::sync::Arc;
 use ottla_coordinator::Coordinators;
 use ottla_metadata::{Image, ImageCell};
 use ottla_replica::ReplicaManager;
+use ottla_types::Offset;
 use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// What follows the image on a broker.
+pub(crate) type Followers = (Arc<ReplicaManager>, Arc<Coordinators>);
 
 /// Applies images, newest last.
 pub(crate) struct Applier {
-    replicas: Arc<ReplicaManager>,
-    coordinators: Arc<Coordinators>,
+    /// `None` on a node that is no broker.
+    followers: Option<Followers>,
     cell: Arc<ImageCell>,
     gate: Mutex<Gate>,
+    /// How far the newest image is, applied or not.
+    seen: watch::Sender<Offset>,
 }
 
 #[derive(Default)]
@@ -24,12 +31,10 @@ struct Gate {
 }
 
 impl Applier {
-    pub(crate) fn new(
-        replicas: Arc<ReplicaManager>,
-        coordinators: Arc<Coordinators>,
-        cell: Arc<ImageCell>,
-    ) -> Arc<Self> {
-        Arc::new(Self { replicas, coordinators, cell, gate: Mutex::default() })
+    pub(crate) fn new(followers: Option<Followers>, cell: Arc<ImageCell>) -> Arc<Self> {
+        // Without replicas nothing can be taken for what it is not.
+        let gate = Gate { open: followers.is_none(), newest: None };
+        Arc::new(Self { followers, cell, gate: Mutex::new(gate), seen: watch::Sender::new(-1) })
     }
 
     /// A newer image; applied now, or when the gate opens.
@@ -38,7 +43,16 @@ impl Applier {
         if gate.open {
             self.apply(&image);
         }
+        let offset = image.position.offset;
         gate.newest = Some(image);
+        drop(gate);
+        self.seen.send_replace(offset);
+    }
+
+    /// Returns when the newest image has the record at `offset`.
+    pub(crate) async fn reaches(&self, offset: Offset) {
+        // It fails only when there is no sender any more, which is here.
+        let _ = self.seen.subscribe().wait_for(|seen| *seen >= offset).await;
     }
 
     /// Everything committed before this start is in the newest image. Before that nothing may be applied: a log whose
@@ -52,8 +66,10 @@ impl Applier {
     }
 
     fn apply(&self, image: &Arc<Image>) {
-        self.replicas.apply_image(image);
-        self.coordinators.apply_image(image);
+        if let Some((replicas, coordinators)) = &self.followers {
+            replicas.apply_image(image);
+            coordinators.apply_image(image);
+        }
         self.cell.publish(image.clone());
     }
 }

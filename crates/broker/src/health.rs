@@ -12,6 +12,12 @@ pub(crate) async fn quorum_fault(mut status: watch::Receiver<Status>) -> String 
     fault.unwrap_or_else(|| "the metadata quorum's thread ended".to_owned())
 }
 
+/// Waits until the metadata feed has ended by itself; why it did.
+pub(crate) async fn feed_fault(mut fault: watch::Receiver<Option<String>>) -> String {
+    let failed = fault.wait_for(Option::is_some).await.map(|fault| fault.clone());
+    failed.ok().flatten().unwrap_or_else(|| "the metadata feed's thread ended".to_owned())
+}
+
 /// Ends the process at once, as Kafka does: what cannot be written needs no orderly end, and what waits for the disk
 /// might wait for ever. The next start finds the log dirs as after a crash.
 pub(crate) fn halt(why: &str) -> ! {

@@ -7,12 +7,18 @@
 //! - the private modules: one stage or translation each.
 
 mod applier;
+mod broker_role;
 pub mod cli;
+mod controller_registration;
+mod controller_role;
+mod feed;
 mod health;
 mod listeners;
 mod log_dirs;
 pub mod logging;
+mod metadata_view;
 pub mod open_files;
+mod presence;
 mod quorum;
 mod registration;
 mod server;

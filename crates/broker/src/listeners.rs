@@ -5,35 +5,49 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use anyhow::{Result, bail};
 use ottla_config::{BrokerConfig, SecurityProtocol as Configured};
 use ottla_net::{Bound, ConnectionLimits, Limits, Listener, SecurityProtocol};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::open_files;
 
-/// Binds every listener of the broker. Those of the controller are bound when there are other nodes to hear.
-pub(crate) async fn bind(config: &BrokerConfig) -> Result<Vec<Bound>> {
+/// The listeners of this process, bound.
+pub(crate) struct AllBound {
+    /// Those of the broker.
+    pub(crate) broker: Vec<Bound>,
+    /// Those of the controller.
+    pub(crate) controller: Vec<Bound>,
+}
+
+/// Binds every listener.
+pub(crate) async fn bind(config: &BrokerConfig) -> Result<AllBound> {
     let limits = limits(config);
-    for listener in config.listeners.listeners.iter().filter(|listener| listener.is_controller) {
-        info!("listener {} is not served by a cluster of one node", listener.endpoint.name);
-    }
-    let mut bound = Vec::new();
-    for listener in config.listeners.listeners.iter().filter(|listener| !listener.is_controller) {
-        let protocol = protocol(listener.protocol);
+    let mut all = AllBound { broker: Vec::new(), controller: Vec::new() };
+    for configured in &config.listeners.listeners {
+        let protocol = protocol(configured.protocol);
         if protocol != SecurityProtocol::Plaintext {
             bail!(
                 "listener {}: {protocol:?} is not supported yet; map it to PLAINTEXT in \
                  listener.security.protocol.map",
-                listener.endpoint.name
+                configured.endpoint.name
             );
         }
         let listener = Listener {
-            name: Arc::from(listener.endpoint.name.as_str()),
+            name: Arc::from(configured.endpoint.name.as_str()),
             protocol,
-            host: listener.endpoint.host.clone(),
-            port: listener.endpoint.port,
+            host: configured.endpoint.host.clone(),
+            port: configured.endpoint.port,
         };
-        bound.push(ottla_net::bind(&listener, &limits).await?);
+        let bound = ottla_net::bind(&listener, &limits).await?;
+        if configured.is_controller { all.controller.push(bound) } else { all.broker.push(bound) }
     }
-    Ok(bound)
+    Ok(all)
+}
+
+/// What others are told when `listeners` names no host: the machine's name where it resolves, as Kafka does.
+pub(crate) fn own_host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let resolves = !name.is_empty() && std::net::ToSocketAddrs::to_socket_addrs(&(name, 0)).is_ok();
+    if resolves { name.to_owned() } else { "localhost".to_owned() }
 }
 
 fn protocol(configured: Configured) -> SecurityProtocol {

@@ -7,7 +7,7 @@ use ottla_config::{BrokerConfig, LogWriteMode};
 use ottla_storage::{DirOptions, LogDir, WriteMode};
 use ottla_types::Clock;
 
-use crate::server::OpenDirs;
+use crate::{open_files, server::OpenDirs};
 
 pub(crate) fn open(config: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<OpenDirs> {
     let options = options(config);
@@ -32,6 +32,7 @@ fn options(config: &BrokerConfig) -> DirOptions {
         },
         tail_bytes: usize::try_from(config.dirs.tail_cache_bytes).unwrap_or(0),
         recovery_threads: usize::try_from(config.dirs.num_recovery_threads_per_data_dir).unwrap_or(0),
+        max_open_files: open_files::for_segments(config.dirs.log_dirs.len()),
         ..DirOptions::default()
     }
 }

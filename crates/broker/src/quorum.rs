@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use ottla_config::Loaded;
+use anyhow::{Context, Result};
+use ottla_config::{BrokerConfig, Loaded};
 use ottla_controller::{Controller, Settings, State, bootstrap_features};
-use ottla_metadata::{Fact, records};
-use ottla_raft::{Codec, Disk, Founding, Options, Parts, Running, Voter, VoterEndpoint};
-use ottla_storage::{LogConfig, METADATA_TOPIC};
+use ottla_metadata::{Endpoint, Fact, records};
+use ottla_raft::{Codec, Disk, Options, Parts, Running, VoterEndpoint};
+use ottla_storage::{LogConfig, LogReader, METADATA_TOPIC};
 use ottla_types::{Clock, TopicPartition};
 
-use crate::server::OpenDirs;
+use crate::{controller_registration, server::OpenDirs};
+use transport::{Identity, Lines};
 
-/// Starts the driver. `publish` is told the committed state whenever it changed.
+mod founding;
+mod transport;
+
+/// Starts the driver, within the runtime. `publish` is told the committed state whenever it changed. Beside it, who reads the metadata log.
 pub(crate) fn start(
     loaded: &Loaded,
     dirs: &OpenDirs,
@@ -20,8 +24,10 @@ pub(crate) fn start(
     clock: Arc<dyn Clock>,
     rng: Box<dyn FnMut() -> u64 + Send>,
     publish: Box<dyn FnMut(&State) + Send>,
-) -> Result<Running<Controller>> {
+) -> Result<(Running<Controller>, Arc<LogReader>)> {
     let config = &loaded.broker;
+    let log = ottla_raft::SegmentLog::open(&dirs.metadata, LogConfig::default())?;
+    let reader = log.reader();
     let settings = Settings {
         node_id: config.node_id,
         cluster_id: cluster_id.clone(),
@@ -34,31 +40,35 @@ pub(crate) fn start(
         config: loaded.settings.clone(),
     };
     let dir = dirs.metadata.path().join(TopicPartition::new(METADATA_TOPIC, 0).to_string());
-    let voters = voters(loaded, dirs);
+    let directory_id = dirs.metadata.meta().directory_id.unwrap_or_default();
+    let endpoints = endpoints(config);
+    let founding = founding::founding(config, &dir, directory_id, &endpoints)?;
+    let identity = Identity {
+        cluster_id: cluster_id.clone(),
+        node_id: config.node_id,
+        directory_id,
+        endpoints: endpoints.clone(),
+    };
+    let lines = Lines::new(identity, config.quorum.bootstrap_servers.clone());
     let options = Options {
-        endpoints: voters.iter().flat_map(|voter| voter.endpoints.clone()).collect(),
+        endpoints,
+        election_ms: election_ms(config),
         max_bytes_between_snapshots: config.quorum.max_record_bytes_between_snapshots.unsigned_abs(),
         max_snapshot_interval_ms: config.quorum.max_snapshot_interval_ms,
-        ..Options::new(
-            config.node_id,
-            dirs.metadata.meta().directory_id.unwrap_or_default(),
-            Founding::Dynamic(voters),
-        )
+        ..Options::new(config.node_id, directory_id, founding)
     };
     let parts = Parts {
         codec: codec(),
         initial: State::new(Arc::new(settings)),
-        disk: Disk::new(
-            dirs.metadata.store().clone(),
-            ottla_raft::SegmentLog::open(&dirs.metadata, LogConfig::default())?,
-            dir,
-        ),
+        disk: Disk::new(dirs.metadata.store().clone(), log, dir),
         clock,
         rng,
         publish,
-        transport: Box::new(|_: Vec<ottla_raft::Message>| {}),
+        transport: Box::new(lines.transport()),
     };
-    ottla_raft::start(options, parts).context("Starting the metadata quorum")
+    let running = ottla_raft::start(options, parts).context("Starting the metadata quorum")?;
+    lines.connect(&running.handle);
+    Ok((running, reader))
 }
 
 fn codec() -> Codec<Controller> {
@@ -72,31 +82,16 @@ fn codec() -> Codec<Controller> {
     }
 }
 
-fn voters(loaded: &Loaded, dirs: &OpenDirs) -> Vec<Voter> {
-    let config = &loaded.broker;
-    let controllers = config.listeners.listeners.iter().filter(|listener| listener.is_controller);
-    let endpoints = controllers.map(|listener| VoterEndpoint {
-        name: listener.endpoint.name.as_str().into(),
-        host: if listener.endpoint.host.is_empty() {
-            "localhost".into()
-        } else {
-            listener.endpoint.host.as_str().into()
-        },
-        port: listener.endpoint.port,
-    });
-    vec![Voter {
-        id: config.node_id,
-        directory_id: dirs.metadata.meta().directory_id.unwrap_or_default(),
-        endpoints: endpoints.collect(),
-    }]
+/// Where other controllers reach this one.
+fn endpoints(config: &BrokerConfig) -> Vec<VoterEndpoint> {
+    let endpoint = |at: Endpoint| VoterEndpoint { name: at.name, host: at.host, port: at.port };
+    controller_registration::endpoints(config, &[]).into_iter().map(endpoint).collect()
 }
 
-/// Waits until this node, the only voter, is the active controller and has applied all that was committed before.
-pub(crate) async fn in_office(quorum: &Running<Controller>) -> Result<()> {
-    let mut status = quorum.handle.status();
-    let status = status.wait_for(|status| status.in_office || status.fault.is_some()).await;
-    match status.context("The metadata quorum stopped")?.fault.as_ref() {
-        Some(fault) => bail!("The metadata quorum stopped: {fault}"),
-        None => Ok(()),
-    }
+/// How long a voter waits for a leader that it does not hear. Kafka's `controller.quorum.election.timeout.ms` bounds one
+/// election and `controller.quorum.fetch.timeout.ms` the silence before it; here silence of two fifths of the former
+/// (at most of the latter) begins an election, so that at Kafka's defaults (1 s, 2 s) the whole stays under a second.
+fn election_ms(config: &BrokerConfig) -> i64 {
+    let election = i64::from(config.quorum.election_timeout_ms) * 2 / 5;
+    election.min(config.quorum.fetch_timeout_ms.into()).max(80)
 }

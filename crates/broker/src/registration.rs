@@ -10,15 +10,27 @@ use ottla_net::Bound;
 use ottla_protocol::{
     StrBytes,
     messages::{
-        BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest,
+        BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerId, BrokerRegistrationRequest,
         broker_registration_request as registration,
     },
 };
 use ottla_router::Controllers;
 use ottla_types::{ErrorCode, NodeId};
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::server::OpenDirs;
+use crate::{listeners::own_host_name, server::OpenDirs};
+
+/// Wait before the next attempt to register.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Between heartbeats while this broker is fenced: it wants to be let in.
+const FENCED: Duration = Duration::from_millis(20);
+/// After a heartbeat that was not answered.
+const FAILED: Duration = Duration::from_millis(200);
+/// How long a broker that stops goes on asking while no controller answers.
+const LEAVE_UNANSWERED: Duration = Duration::from_secs(5);
+/// And how long while one answers, but leaders are still to be moved.
+const LEAVE: Duration = Duration::from_secs(60);
 
 /// A registered broker.
 #[derive(Clone, Debug)]
@@ -27,7 +39,7 @@ pub(crate) struct Registration {
     epoch: i64,
 }
 
-/// Registers this broker with what it listens on.
+/// Registers this broker with what it listens on. Tries until `initial.broker.registration.timeout.ms` is over.
 pub(crate) async fn register(
     config: &BrokerConfig,
     dirs: &OpenDirs,
@@ -37,37 +49,99 @@ pub(crate) async fn register(
     mut random: Box<dyn FnMut() -> u64 + Send>,
 ) -> Result<Registration> {
     let incarnation = (u128::from(random()) << 64) | u128::from(random());
+    let request = request(config, dirs, bound, cluster_id, uuid::Uuid::from_u128(incarnation));
+    let patience =
+        Duration::from_millis(config.initial_broker_registration_timeout_ms.max(0).unsigned_abs().into());
+    let deadline = Instant::now() + patience;
+    let mut wait = RETRY.0;
+    let mut told = ErrorCode::NONE;
+    loop {
+        let code = match controllers.ask(Command::RegisterBroker(request.clone())).await {
+            Ok(Answer::RegisterBroker(answer)) if answer.error_code == 0 => {
+                info!(
+                    "[BrokerLifecycleManager id={}] Successfully registered broker {} with broker epoch {}",
+                    config.node_id, config.node_id, answer.broker_epoch
+                );
+                return Ok(Registration { node_id: config.node_id, epoch: answer.broker_epoch });
+            }
+            Ok(Answer::RegisterBroker(answer)) => ErrorCode(answer.error_code),
+            Ok(_) => unreachable!("an answer is of its command's kind"),
+            Err(code) => code,
+        };
+        let why = refusal(config.node_id, cluster_id, code);
+        if is_final(code) {
+            bail!(why);
+        }
+        if told != code {
+            warn!("[BrokerLifecycleManager id={}] {why}; trying on", config.node_id);
+            told = code;
+        }
+        if Instant::now() >= deadline {
+            bail!("{why}; initial.broker.registration.timeout.ms is over");
+        }
+        sleep(wait).await;
+        wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+/// Trying again would not help.
+fn is_final(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::INCONSISTENT_CLUSTER_ID
+            | ErrorCode::INVALID_REGISTRATION
+            | ErrorCode::UNSUPPORTED_VERSION
+            | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+    )
+}
+
+fn refusal(node_id: NodeId, cluster_id: &str, code: ErrorCode) -> String {
+    match code {
+        ErrorCode::INCONSISTENT_CLUSTER_ID => format!(
+            "The controllers refused broker {node_id}: they belong to another cluster than this node's log \
+             directories, which are formatted for {cluster_id} ({code})"
+        ),
+        ErrorCode::DUPLICATE_BROKER_REGISTRATION => format!(
+            "The controllers refused broker {node_id}: another process with this node.id is alive, or was until a \
+             moment ago ({code})"
+        ),
+        ErrorCode::UNSUPPORTED_VERSION => format!(
+            "The controllers refused broker {node_id}: the cluster uses features that this release does not know \
+             ({code})"
+        ),
+        ErrorCode::NOT_CONTROLLER | ErrorCode::REQUEST_TIMED_OUT => {
+            format!("Broker {node_id} could not be registered: no active controller was found ({code})")
+        }
+        code => format!("The controllers refused to register broker {node_id}: {code}"),
+    }
+}
+
+fn request(
+    config: &BrokerConfig,
+    dirs: &OpenDirs,
+    bound: &[Bound],
+    cluster_id: &str,
+    incarnation: uuid::Uuid,
+) -> BrokerRegistrationRequest {
     let features = supported_features().into_iter().map(|feature| {
         registration::Feature::default()
             .with_name(text(&feature.name))
             .with_min_supported_version(feature.min)
             .with_max_supported_version(feature.max)
     });
-    let request = BrokerRegistrationRequest::default()
+    // Known only after a clean stop, and of the same one in every log dir (KIP-966).
+    let mut epochs = dirs.all.iter().map(ottla_storage::LogDir::previous_broker_epoch);
+    let first = epochs.next().flatten();
+    let previous = first.filter(|first| epochs.all(|epoch| epoch == Some(*first)));
+    BrokerRegistrationRequest::default()
         .with_broker_id(BrokerId(config.node_id))
         .with_cluster_id(text(cluster_id))
-        .with_incarnation_id(uuid::Uuid::from_u128(incarnation))
+        .with_incarnation_id(incarnation)
         .with_listeners(listeners(config, bound))
         .with_features(features.collect())
         .with_rack(config.rack.as_deref().map(text))
         .with_log_dirs(dirs.all.iter().filter_map(|dir| dir.meta().directory_id).collect())
-        .with_previous_broker_epoch(
-            dirs.all.first().and_then(|dir| dir.previous_broker_epoch()).unwrap_or(-1),
-        );
-    match controllers.ask(Command::RegisterBroker(request)).await {
-        Ok(Answer::RegisterBroker(answer)) if answer.error_code == 0 => {
-            info!(
-                "[BrokerLifecycleManager id={}] Successfully registered broker {} with broker epoch {}",
-                config.node_id, config.node_id, answer.broker_epoch
-            );
-            Ok(Registration { node_id: config.node_id, epoch: answer.broker_epoch })
-        }
-        Ok(Answer::RegisterBroker(answer)) => {
-            bail!("The controller refused to register this broker: {}", ErrorCode(answer.error_code))
-        }
-        Ok(_) => unreachable!("an answer is of its command's kind"),
-        Err(code) => bail!("This broker could not be registered: {code}"),
-    }
+        .with_previous_broker_epoch(previous.unwrap_or(-1))
 }
 
 fn text(s: &str) -> StrBytes {
@@ -76,7 +150,8 @@ fn text(s: &str) -> StrBytes {
 
 fn listeners(config: &BrokerConfig, bound: &[Bound]) -> Vec<registration::Listener> {
     let mut listeners = Vec::new();
-    for endpoint in &config.listeners.advertised {
+    let brokers = |name: &str| !config.listeners.controllers.iter().any(|controller| *controller == *name);
+    for endpoint in config.listeners.advertised.iter().filter(|endpoint| brokers(&endpoint.name)) {
         let here = bound.iter().find(|bound| **bound.name() == *endpoint.name);
         let port = match (endpoint.port, here.and_then(|bound| bound.local_addr().ok())) {
             (0, Some(address)) => address.port(),
@@ -95,44 +170,50 @@ fn listeners(config: &BrokerConfig, bound: &[Bound]) -> Vec<registration::Listen
     listeners
 }
 
-/// What clients are told when `listeners` names no host: the machine's name where it resolves, as Kafka does.
-fn own_host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    let resolves = !name.is_empty() && std::net::ToSocketAddrs::to_socket_addrs(&(name, 0)).is_ok();
-    if resolves { name.to_owned() } else { "localhost".to_owned() }
-}
-
 impl Registration {
-    /// The broker epoch.
+    /// The broker epoch: the offset of the record that registered it, but for Kafka's controllers of old releases.
     pub(crate) fn epoch(&self) -> i64 {
         self.epoch
     }
 
     /// Asks until the controller lets clients see this broker, and waits until that has taken effect here.
-    pub(crate) async fn unfence(&self, controllers: &Controllers, image: &Arc<ImageCell>) -> Result<()> {
-        while self.heartbeat(controllers, image, false).await? {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    pub(crate) async fn unfence(&self, controllers: &Controllers, image: &Arc<ImageCell>) {
+        loop {
+            match self.heartbeat(controllers, image, false).await {
+                Ok(answer) if !answer.is_fenced => break,
+                Ok(_) => sleep(FENCED).await,
+                Err(e) => {
+                    warn!("[BrokerLifecycleManager id={}] {e:#}", self.node_id);
+                    sleep(FAILED).await;
+                }
+            }
         }
         let mut watch = image.watch();
         watch.until(|image| image.broker(self.node_id).is_some_and(|broker| !broker.fenced)).await;
-        Ok(())
+        info!("[BrokerLifecycleManager id={}] The broker has been unfenced", self.node_id);
     }
 
-    /// One heartbeat; true when the broker is fenced.
-    async fn heartbeat(&self, controllers: &Controllers, image: &ImageCell, stop: bool) -> Result<bool> {
+    async fn heartbeat(
+        &self,
+        controllers: &Controllers,
+        image: &ImageCell,
+        stop: bool,
+    ) -> Result<BrokerHeartbeatResponse> {
         let request = BrokerHeartbeatRequest::default()
             .with_broker_id(BrokerId(self.node_id))
             .with_broker_epoch(self.epoch)
             .with_current_metadata_offset(image.load().position.offset)
             .with_want_shut_down(stop);
         match controllers.ask(Command::BrokerHeartbeat(request)).await {
-            Ok(Answer::BrokerHeartbeat(answer)) if answer.error_code == 0 => {
-                Ok(if stop { !answer.should_shut_down } else { answer.is_fenced })
-            }
-            Ok(Answer::BrokerHeartbeat(answer)) => {
-                bail!("The controller refused a heartbeat: {}", ErrorCode(answer.error_code))
-            }
+            Ok(Answer::BrokerHeartbeat(answer)) => match ErrorCode(answer.error_code) {
+                ErrorCode::NONE => Ok(answer),
+                code @ (ErrorCode::STALE_BROKER_EPOCH | ErrorCode::BROKER_ID_NOT_REGISTERED) => bail!(
+                    "The controller no longer knows this process as broker {}: another one was started with this \
+                     node.id, or the broker was unregistered ({code})",
+                    self.node_id
+                ),
+                code => bail!("The controller refused a heartbeat: {code}"),
+            },
             Ok(_) => unreachable!("an answer is of its command's kind"),
             Err(code) => bail!("A heartbeat was not answered: {code}"),
         }
@@ -146,29 +227,54 @@ impl Registration {
         every: Duration,
         failed: impl Fn() -> bool,
     ) {
+        let mut wait = every;
+        let mut told = String::new();
         loop {
-            tokio::time::sleep(every).await;
+            sleep(wait).await;
             if failed() {
                 return;
             }
-            if let Err(e) = self.heartbeat(&controllers, &image, false).await {
-                warn!("[BrokerLifecycleManager id={}] {e:#}", self.node_id);
-            }
+            wait = match self.heartbeat(&controllers, &image, false).await {
+                Ok(answer) => {
+                    told.clear();
+                    if answer.is_fenced { every.min(FENCED * 5) } else { every }
+                }
+                Err(e) => {
+                    let problem = format!("{e:#}");
+                    if told != problem {
+                        warn!("[BrokerLifecycleManager id={}] {problem}", self.node_id);
+                        told = problem;
+                    }
+                    every.min(FAILED)
+                }
+            };
         }
     }
 
-    /// Controlled shutdown: leaders move away first, where there is somewhere to go.
+    /// Controlled shutdown: leaders move away first, where there is somewhere to go. Clients are served meanwhile.
     pub(crate) async fn leave(&self, controllers: &Controllers, image: &ImageCell) {
-        let leaving = async {
-            while self.heartbeat(controllers, image, true).await? {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let began = Instant::now();
+        let mut answered = began;
+        loop {
+            let problem = match self.heartbeat(controllers, image, true).await {
+                Ok(answer) if answer.should_shut_down => {
+                    info!("[BrokerLifecycleManager id={}] Controlled shutdown completed", self.node_id);
+                    return;
+                }
+                Ok(_) => {
+                    answered = Instant::now();
+                    "leaders are still here".to_owned()
+                }
+                Err(e) => format!("{e:#}"),
+            };
+            if answered.elapsed() > LEAVE_UNANSWERED || began.elapsed() > LEAVE {
+                warn!(
+                    "[BrokerLifecycleManager id={}] Stopping without the controller's leave: {problem}",
+                    self.node_id
+                );
+                return;
             }
-            anyhow::Ok(())
-        };
-        match tokio::time::timeout(Duration::from_secs(5), leaving).await {
-            Ok(Ok(())) => info!("[BrokerLifecycleManager id={}] Controlled shutdown completed", self.node_id),
-            Ok(Err(e)) => warn!("[BrokerLifecycleManager id={}] {e:#}", self.node_id),
-            Err(_) => warn!("[BrokerLifecycleManager id={}] Controlled shutdown took too long", self.node_id),
+            sleep(FENCED).await;
         }
     }
 }

@@ -1,58 +1,63 @@
 //! The life of a node: start in stages, serve, stop in the reverse order.
 //!
-//! A stage is a function; each gets what the ones before it made. A combined node is broker and controller in one
-//! process; the broker talks to the controller through [`Controllers`], wherever it is.
+//! A stage is a function; each gets what the ones before it made. A node is a broker, a controller, or both in one
+//! process. A controller is a member of the metadata quorum; a node that is none learns of the metadata by the feed. The
+//! broker talks to the active controller through [`Controllers`], wherever that is.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use ottla_config::{BrokerConfig, Loaded, Settings};
-use ottla_controller::Controller;
-use ottla_coordinator::Coordinators;
+use ottla_config::{BrokerConfig, Loaded};
 use ottla_metadata::ImageCell;
-use ottla_net::{Bound, BufferPool, ConnectionLimits, Shutdown};
-use ottla_raft::Running;
-use ottla_replica::ReplicaManager;
-use ottla_router::{Controllers, Router, Services, table};
+use ottla_net::{Bound, peer::PeerOptions};
+use ottla_router::{ControllerAddress, Controllers, Quorum, Ways};
 use ottla_storage::LogDir;
 use ottla_types::Clock;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
+use tokio::sync::watch;
 use tracing::info;
+use uuid::Uuid;
 
 use crate::{
     applier::Applier,
-    health, listeners, log_dirs, quorum,
-    registration::{self, Registration},
-    settings,
+    broker_role::{BrokerParts, BrokerRole, Shared},
+    controller_registration,
+    controller_role::{ControllerParts, ControllerRole, follow_leader},
+    feed::{self, Feed},
+    health, listeners, log_dirs,
+    metadata_view::MetadataView,
+    quorum, settings,
 };
-
-/// Frame buffers kept for reuse: a few batches of the largest usual size for each of some connections.
-const KEPT_BUFFERS: usize = 48 << 20;
 
 /// A node that is being started, serves, or is being stopped.
 pub struct Server {
-    config: Arc<BrokerConfig>,
-    settings: Arc<Settings>,
-    clock: Arc<dyn Clock>,
-    replicas: Arc<ReplicaManager>,
-    coordinators: Arc<Coordinators>,
-    controllers: Arc<Controllers>,
-    quorum: Running<Controller>,
-    image: Arc<ImageCell>,
-    cluster_id: Arc<str>,
-    registration: Registration,
-    bound: Vec<Bound>,
+    shared: Shared,
+    metadata: Metadata,
+    broker: Option<BrokerRole>,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    /// Kept open, and locked, until the end.
+    dirs: OpenDirs,
+}
+
+/// Where this node has the metadata from.
+enum Metadata {
+    /// It is a controller.
+    Quorum(Box<ControllerRole>),
+    /// It observes the controllers.
+    Feed(Feed),
 }
 
 impl Server {
-    /// Opens the log dirs, recovers, binds the listeners, starts the quorum and registers the broker. Nothing is
-    /// accepted before [`serve`](Self::serve).
+    /// Opens the log dirs, recovers, binds the listeners, joins the quorum or finds it, and registers the broker.
+    /// Clients are not accepted before [`serve`](Self::serve); other controllers are at once.
     ///
     /// # Errors
-    /// With what the operator has to know: a dir that is not formatted or in use, a port that is taken, damage.
+    /// With what the operator has to know: a dir that is not formatted or in use, a port that is taken, damage, a
+    /// cluster that does not want this node.
     pub async fn start(loaded: &Loaded, clock: Arc<dyn Clock>) -> Result<Self> {
         let config = Arc::new(loaded.broker.clone());
         let bound = listeners::bind(&config).await?;
+        let addresses = addresses(bound.broker.iter().chain(&bound.controller));
         let dirs = log_dirs::open(&config, &clock)?;
         let cluster_id: Arc<str> = dirs.cluster_id().into();
         info!(
@@ -60,44 +65,47 @@ impl Server {
             env!("CARGO_PKG_VERSION"),
             config.node_id
         );
-        let replicas = ReplicaManager::open(
-            settings::replica_options(&config, &loaded.settings),
-            dirs.all.clone(),
-            clock.clone(),
-        )
-        .context("Loading logs")?;
-        let coordinators = start_coordinators(&config, &replicas, &clock);
+        let parts = match config.is_broker {
+            true => Some(BrokerParts::load(loaded, &dirs, &clock)?),
+            false => None,
+        };
         let image = Arc::new(ImageCell::default());
-        let applier = Applier::new(replicas.clone(), coordinators.clone(), image.clone());
-        let quorum = quorum::start(loaded, &dirs, &cluster_id, clock.clone(), random(), {
-            let applier = applier.clone();
-            Box::new(move |state| applier.publish(Arc::new(state.image.clone())))
-        })?;
-        let offsets_topic = coordinators.offsets_topic().clone();
-        let controllers = Arc::new(Controllers::new(quorum.handle.clone(), offsets_topic));
-        quorum::in_office(&quorum).await?;
-        applier.open();
-        let registration =
-            registration::register(&config, &dirs, &bound, &cluster_id, &controllers, random()).await?;
-        registration.unfence(&controllers, &image).await?;
-        Ok(Self {
-            settings: loaded.settings.clone(),
-            config,
-            clock,
-            replicas,
-            coordinators,
-            controllers,
-            quorum,
-            image,
-            cluster_id,
-            registration,
-            bound,
-        })
+        let followers = parts.as_ref().map(|parts| (parts.replicas.clone(), parts.coordinators.clone()));
+        let applier = Applier::new(followers, image.clone());
+        let stage = MetadataStage { loaded, config: &config, dirs: &dirs, cluster_id: &cluster_id };
+        let endpoints = controller_registration::endpoints(&config, &bound.controller);
+        let (metadata, way) = stage.start(&clock, &applier, &image, bound.controller).await?;
+        let ways = Ways {
+            node_id: config.node_id,
+            quorum: way.0,
+            leader: way.1,
+            peers: peer_options(&config),
+            image: image.clone(),
+        };
+        let controllers = Arc::new(Controllers::new(ways, settings::offsets_topic(&config)));
+        let shared =
+            Shared { config, settings: loaded.settings.clone(), cluster_id, image, controllers, clock };
+        if matches!(metadata, Metadata::Quorum(_)) {
+            let (id, controllers, image) =
+                (shared.config.node_id, shared.controllers.clone(), shared.image.clone());
+            let incarnation = Uuid::from_u128(u128::from(random()()) << 64 | u128::from(random()()));
+            tokio::spawn(controller_registration::register(id, incarnation, endpoints, controllers, image));
+        }
+        let mut server = Self { shared, metadata, broker: None, addresses, dirs };
+        if let Some(parts) = parts {
+            let joining = BrokerRole::join(parts, &server.shared, &server.dirs, bound.broker, &applier);
+            let fault = server.metadata.fault();
+            server.broker = Some(tokio::select! {
+                joined = joining => joined?,
+                fault = fault => anyhow::bail!("Encountered fatal fault: {fault}"),
+            });
+        }
+        Ok(server)
     }
 
-    /// Where clients connect, by listener name.
+    /// Where clients and controllers connect, by listener name.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.bound.iter().filter_map(|bound| Some((&**bound.name(), bound.local_addr().ok()?)))
+        self.addresses.iter().map(|(name, address)| (&**name, *address))
     }
 
     /// Serves until `stop` ends, then drains, flushes and marks the log dirs clean. Ends the process with 1 when all
@@ -105,89 +113,130 @@ impl Server {
     ///
     /// # Errors
     /// When a log could not be closed cleanly: the next start will recover it.
-    pub async fn serve(mut self, stop: impl Future<Output = ()>) -> Result<()> {
-        let shutdown = Shutdown::new();
-        let services = Services {
-            node_id: self.config.node_id,
-            cluster_id: self.cluster_id.clone(),
-            config: self.config.clone(),
-            settings: self.settings.clone(),
-            seed: random()(),
-            image: self.image.clone(),
-            replicas: self.replicas.clone(),
-            coordinators: self.coordinators.clone(),
-            controllers: self.controllers.clone(),
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let Self { shared, metadata, broker, dirs, .. } = self;
+        let id = shared.config.node_id;
+        let mut serving = match broker {
+            Some(broker) => Some(broker.serve(&shared).await),
+            None => None,
         };
-        let router = Arc::new(Router::new(table(&services), self.clock.clone()));
-        drop(services);
-        for (name, address) in self.addresses() {
-            info!("Awaiting socket connections on {address} (listener {name})");
-        }
-        let bound = std::mem::take(&mut self.bound);
-        let limits = listeners::limits(&self.config);
-        let connections: ConnectionLimits = listeners::connection_limits(&self.config).await;
-        let pool = BufferPool::new(KEPT_BUFFERS);
-        let accepting = tokio::spawn({
-            let shutdown = shutdown.clone();
-            async move { ottla_net::serve(bound, router, limits, connections, pool, &shutdown).await }
-        });
-        let interval = Duration::from_millis(self.config.broker_heartbeat_interval_ms.unsigned_abs().into());
-        let (replicas, dirs) = (self.replicas.clone(), self.config.dirs.log_dirs.len());
-        let mut heartbeats = tokio::spawn(self.registration.clone().keep_alive(
-            self.controllers.clone(),
-            self.image.clone(),
-            interval,
-            move || replicas.failed_dirs() == dirs,
-        ));
-        info!("[KafkaRaftServer nodeId={}] Kafka Server started", self.config.node_id);
+        info!("[KafkaRaftServer nodeId={id}] Kafka Server started");
+        let useless = async {
+            match &mut serving {
+                Some(serving) => serving.useless(&shared.config).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = stop => {}
-            fault = health::quorum_fault(self.quorum.handle.status()) => {
-                health::halt(&format!("Encountered fatal fault: {fault}"));
-            }
-            ended = &mut heartbeats => health::halt(&match ended {
-                Ok(()) => {
-                    let dirs = self.config.dirs.log_dirs.join(", ");
-                    format!("Shutdown broker because all log dirs in {dirs} have failed")
-                }
-                Err(e) => format!("Encountered fatal fault: {e}"),
-            }),
+            fault = metadata.fault() => health::halt(&format!("Encountered fatal fault: {fault}")),
+            why = useless => health::halt(&why),
         }
-        info!("[BrokerServer id={}] shutting down", self.config.node_id);
-        heartbeats.abort();
-        self.registration.leave(&self.controllers, &self.image).await;
-        shutdown.start();
-        accepting.await.context("The acceptors failed")?;
-        self.close().await
-    }
-
-    async fn close(self) -> Result<()> {
-        self.coordinators.close();
-        let (quorum, replicas, epoch) = (self.quorum, self.replicas, self.registration.epoch());
-        let closed = tokio::task::spawn_blocking(move || {
-            quorum.stop();
-            replicas.close(epoch)
-        });
-        closed.await.context("Closing failed")?.context("A log was not closed cleanly")?;
-        info!("[BrokerServer id={}] shut down completed", self.config.node_id);
-        Ok(())
+        let mut closed = Ok(());
+        if let Some(serving) = serving {
+            info!("[BrokerServer id={id}] shutting down");
+            closed = serving.stop(&shared).await;
+            info!("[BrokerServer id={id}] shut down completed");
+        }
+        shared.controllers.close();
+        metadata.stop().await?;
+        drop(dirs);
+        info!("[KafkaRaftServer nodeId={id}] Kafka Server stopped");
+        closed
     }
 }
 
-fn start_coordinators(
-    config: &BrokerConfig,
-    replicas: &Arc<ReplicaManager>,
-    clock: &Arc<dyn Clock>,
-) -> Arc<Coordinators> {
-    let coordinator = settings::coordinator(config);
-    let log = ottla_coordinator::ReplicasLog::new(replicas.clone(), coordinator.commit_timeout);
-    let runtime = tokio::runtime::Handle::current();
-    Coordinators::start(coordinator, Arc::new(log), clock.clone(), random(), runtime)
+impl Metadata {
+    /// Returns when the metadata cannot be followed any more, with why.
+    fn fault(&self) -> impl Future<Output = String> + use<> {
+        let (quorum, feed) = match self {
+            Self::Quorum(role) => (Some(role.quorum.handle.status()), None),
+            Self::Feed(feed) => (None, Some(feed.fault())),
+        };
+        async move {
+            match (quorum, feed) {
+                (Some(status), _) => health::quorum_fault(status).await,
+                (_, Some(fault)) => health::feed_fault(fault).await,
+                (None, None) => unreachable!("it is one of them"),
+            }
+        }
+    }
+
+    async fn stop(self) -> Result<()> {
+        match self {
+            Self::Quorum(role) => role.close().await,
+            Self::Feed(feed) => {
+                tokio::task::spawn_blocking(move || feed.stop()).await.context("Stopping the metadata feed")
+            }
+        }
+    }
+}
+
+/// How the active controller is reached: through this node's own member of the quorum, or where it is.
+type Way = (Option<Arc<dyn Quorum>>, watch::Receiver<Option<ControllerAddress>>);
+
+struct MetadataStage<'a> {
+    loaded: &'a Loaded,
+    config: &'a Arc<BrokerConfig>,
+    dirs: &'a OpenDirs,
+    cluster_id: &'a Arc<str>,
+}
+
+impl MetadataStage<'_> {
+    async fn start(
+        self,
+        clock: &Arc<dyn Clock>,
+        applier: &Arc<Applier>,
+        image: &Arc<ImageCell>,
+        bound: Vec<Bound>,
+    ) -> Result<(Metadata, Way)> {
+        let Self { loaded, config, dirs, cluster_id } = self;
+        let applier = applier.clone();
+        if !config.is_controller {
+            let feed = feed::start(config, dirs, cluster_id, Box::new(move |image| applier.publish(image)))?;
+            let way = (None, feed.leader());
+            return Ok((Metadata::Feed(feed), way));
+        }
+        let publish = Box::new(move |state: &ottla_controller::State| {
+            applier.publish(Arc::new(state.image.clone()));
+        });
+        let (quorum, log) = quorum::start(loaded, dirs, cluster_id, clock.clone(), random(), publish)?;
+        let leader = follow_leader(config.clone(), &quorum, image.clone());
+        let handle: Arc<dyn Quorum> = Arc::new(quorum.handle.clone());
+        let parts = ControllerParts {
+            config: config.clone(),
+            settings: loaded.settings.clone(),
+            cluster_id: cluster_id.clone(),
+            image: image.clone(),
+            clock: clock.clone(),
+            bound,
+            log: MetadataView(log),
+        };
+        let role = ControllerRole::start(quorum, parts).await;
+        Ok((Metadata::Quorum(Box::new(role)), (Some(handle), leader)))
+    }
+}
+
+fn addresses<'a>(bound: impl Iterator<Item = &'a Bound>) -> Vec<(Arc<str>, SocketAddr)> {
+    bound.filter_map(|bound| Some((bound.name().clone(), bound.local_addr().ok()?))).collect()
+}
+
+/// How other nodes are asked.
+fn peer_options(config: &BrokerConfig) -> PeerOptions {
+    PeerOptions {
+        client_id: config.node_id.to_string().into(),
+        // Clients' requests may have to wait at the controller; who asks sets the limit.
+        request_timeout: Duration::from_secs(30),
+        setup_timeout: Duration::from_secs(2),
+        backoff: (Duration::from_millis(20), Duration::from_millis(500)),
+        max_response_bytes: 100 << 20,
+        ..PeerOptions::default()
+    }
 }
 
 /// Chance, seeded by the system.
-fn random() -> Box<dyn FnMut() -> u64 + Send> {
+pub(crate) fn random() -> Box<dyn FnMut() -> u64 + Send> {
     let mut rng = StdRng::from_os_rng();
     Box::new(move || rng.next_u64())
 }

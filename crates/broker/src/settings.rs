@@ -92,3 +92,8 @@ pub(crate) fn coordinator(config: &BrokerConfig) -> CoordinatorConfig {
         ..CoordinatorConfig::new(config.node_id)
     }
 }
+
+/// How the topic of group offsets is created when it is first needed.
+pub(crate) fn offsets_topic(config: &BrokerConfig) -> OffsetsTopic {
+    coordinator(config).offsets_topic
+}

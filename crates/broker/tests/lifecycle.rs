@@ -73,7 +73,7 @@ fn a_used_port_is_named_with_its_listener() {
     let home = Home::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("some port is free");
     let address = taken.local_addr().expect("it is bound");
-    let listeners = format!("listeners=CLIENTS://{address},CONTROLLER://localhost:9093");
+    let listeners = format!("listeners=CLIENTS://{address},CONTROLLER://localhost:0");
     let map = "listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT";
     let properties = home.properties("inter.broker.listener.name=CLIENTS");
     let file = properties.to_str().expect("text");

@@ -71,6 +71,8 @@ pub struct BrokerConfig {
     pub broker_heartbeat_interval_ms: i32,
     /// `broker.session.timeout.ms`.
     pub broker_session_timeout_ms: i32,
+    /// `initial.broker.registration.timeout.ms`.
+    pub initial_broker_registration_timeout_ms: i32,
 }
 
 /// `controller.quorum.*` and the metadata log.
@@ -270,6 +272,7 @@ impl BrokerConfig {
             replica_lag_time_max_ms: layers.number("replica.lag.time.max.ms"),
             broker_heartbeat_interval_ms: layers.int("broker.heartbeat.interval.ms"),
             broker_session_timeout_ms: layers.int("broker.session.timeout.ms"),
+            initial_broker_registration_timeout_ms: layers.int("initial.broker.registration.timeout.ms"),
         };
         cross::check(&config, layers, &mut rules);
         if rules.is_empty() { Ok(config) } else { Err(rules) }

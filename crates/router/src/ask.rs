@@ -25,8 +25,8 @@ pub(crate) trait Ask: Send + Sync + 'static {
 }
 
 impl Ask for Controllers {
-    fn ask(&self, _: &RequestContext, command: Command) -> Asked {
-        Controllers::ask(self, command).boxed()
+    fn ask(&self, ctx: &RequestContext, command: Command) -> Asked {
+        self.ask_for(ctx, command).boxed()
     }
 }
 

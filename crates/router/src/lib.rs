@@ -26,7 +26,7 @@ mod table;
 pub use api::broker_heartbeat::BrokerConnections;
 pub use context::{RequestContext, Session};
 pub use controller_table::{ControllerServices, controller_served, controller_table};
-pub use controllers::Controllers;
+pub use controllers::{ControllerAddress, Controllers, Ways};
 pub use handler::{Handler, IntoFrame, Reply};
 pub use metadata_log::{MetadataLogView, SnapshotPiece};
 pub use quorum::Quorum;

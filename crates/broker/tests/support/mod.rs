@@ -108,7 +108,7 @@ impl Home {
     }
 }
 
-const LISTENERS: &str = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://localhost:9093";
+const LISTENERS: &str = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
 const STARTED: &str = "Kafka Server started";
 const AWAITING: &str = "Awaiting socket connections on ";
 

@@ -58,7 +58,7 @@ keys! { NETWORK: Broker;
     accepted "num.network.threads": Int = "3", AtLeast(1), High, ClusterWide;
         "Threads that read and write connections, shared by all listeners."
     done "queued.max.request.bytes": Long = "-1", Any, Medium, ReadOnly;
-        "Memory for requests that were read and are not answered yet; -1 lets the broker choose."
+        "Memory for requests that were read and are not answered yet, over all connections; -1 lets the broker choose (256 MiB, or four times socket.request.max.bytes where that is more). An eighth of it is kept for requests of up to 64 KiB."
     accepted "queued.max.requests": Int = "500", AtLeast(1), High, ReadOnly;
         "Requests that may wait before reading stops."
     accepted "quota.window.num": Int = "11", AtLeast(1), Low, ReadOnly;
@@ -74,7 +74,7 @@ keys! { NETWORK: Broker;
     accepted "socket.connection.setup.timeout.ms": Long = "10000", Any, Medium, ReadOnly;
         "First time limit for an outbound connection to be set up."
     done "socket.listen.backlog.size": Int = "50", AtLeast(1), Medium, ReadOnly;
-        "Connections that may wait to be accepted."
+        "Connections that may wait to be accepted, per listener; the system may allow less (net.core.somaxconn)."
     done "socket.receive.buffer.bytes": Int = "102400", Any, High, ReadOnly;
         "Receive buffer of a socket, -1 for the system's choice."
     done "socket.request.max.bytes": Int = "104857600", AtLeast(1), High, ReadOnly;

@@ -51,7 +51,7 @@ keys! { QUORUM: Broker;
         "Length of a sample of the quota of topic changes."
     accepted "controller.socket.timeout.ms": Int = "30000", Any, Medium, ReadOnly;
         "Socket timeout between controller and brokers."
-    accepted "initial.broker.registration.timeout.ms": Int = "60000", Any, Medium, ReadOnly;
+    done "initial.broker.registration.timeout.ms": Int = "60000", Any, Medium, ReadOnly;
         "The process ends when it could not register with the controller for this long."
     accepted "internal.metadata.delete.delay.millis": Long = "60000", Any, Low, ReadOnly, internal;
         "Wait before deleted files of the metadata log are unlinked."

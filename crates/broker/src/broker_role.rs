@@ -1,0 +1,156 @@
+//! What a node with the role `broker` has: replicas, group coordinators, and the listeners of clients and other brokers.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use ottla_config::{BrokerConfig, Loaded, Settings};
+use ottla_coordinator::Coordinators;
+use ottla_metadata::ImageCell;
+use ottla_net::{Bound, BufferPool, ConnectionLimits, Shutdown};
+use ottla_replica::ReplicaManager;
+use ottla_router::{Controllers, Router, Services, table};
+use ottla_types::Clock;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::{
+    applier::Applier,
+    listeners,
+    registration::{self, Registration},
+    server::{OpenDirs, random},
+    settings,
+};
+
+/// Frame buffers kept for reuse: a few batches of the largest usual size for each of some connections.
+const KEPT_BUFFERS: usize = 48 << 20;
+
+/// Replicas and coordinators, before the broker is registered.
+pub(crate) struct BrokerParts {
+    pub(crate) replicas: Arc<ReplicaManager>,
+    pub(crate) coordinators: Arc<Coordinators>,
+}
+
+impl BrokerParts {
+    /// Loads and recovers every log.
+    pub(crate) fn load(loaded: &Loaded, dirs: &OpenDirs, clock: &Arc<dyn Clock>) -> Result<Self> {
+        let config = &loaded.broker;
+        let options = settings::replica_options(config, &loaded.settings);
+        let replicas =
+            ReplicaManager::open(options, dirs.all.clone(), clock.clone()).context("Loading logs")?;
+        let coordinator = settings::coordinator(config);
+        let log = ottla_coordinator::ReplicasLog::new(replicas.clone(), coordinator.commit_timeout);
+        let runtime = tokio::runtime::Handle::current();
+        let coordinators = Coordinators::start(coordinator, Arc::new(log), clock.clone(), random(), runtime);
+        Ok(Self { replicas, coordinators })
+    }
+}
+
+/// The broker's side of a node, registered and unfenced.
+pub(crate) struct BrokerRole {
+    parts: BrokerParts,
+    registration: Registration,
+    bound: Vec<Bound>,
+}
+
+/// What the broker's side shares with the rest of the node.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) cluster_id: Arc<str>,
+    pub(crate) image: Arc<ImageCell>,
+    pub(crate) controllers: Arc<Controllers>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A broker that serves.
+pub(crate) struct Serving {
+    role: BrokerRole,
+    shutdown: Shutdown,
+    accepting: JoinHandle<()>,
+    heartbeats: JoinHandle<()>,
+}
+
+impl BrokerRole {
+    /// Registers the broker, puts into effect what was committed before, and lets clients see it.
+    pub(crate) async fn join(
+        parts: BrokerParts,
+        shared: &Shared,
+        dirs: &OpenDirs,
+        bound: Vec<Bound>,
+        applier: &Applier,
+    ) -> Result<Self> {
+        let Shared { config, cluster_id, controllers, image, .. } = shared;
+        let registration =
+            registration::register(config, dirs, &bound, cluster_id, controllers, random()).await?;
+        // The epoch is where the registration stands in the log: whatever was there before has been applied then.
+        applier.reaches(registration.epoch()).await;
+        applier.open();
+        registration.unfence(controllers, image).await;
+        Ok(Self { parts, registration, bound })
+    }
+
+    /// Accepts connections and sends heartbeats.
+    pub(crate) async fn serve(mut self, shared: &Shared) -> Serving {
+        let Shared { config, settings, cluster_id, image, controllers, clock } = shared.clone();
+        let shutdown = Shutdown::new();
+        let services = Services {
+            node_id: config.node_id,
+            cluster_id,
+            config: config.clone(),
+            settings,
+            seed: random()(),
+            image: image.clone(),
+            replicas: self.parts.replicas.clone(),
+            coordinators: self.parts.coordinators.clone(),
+            controllers: controllers.clone(),
+        };
+        let router = Arc::new(Router::new(table(&services), clock));
+        drop(services);
+        for bound in &self.bound {
+            if let Ok(address) = bound.local_addr() {
+                info!("Awaiting socket connections on {address} (listener {})", bound.name());
+            }
+        }
+        let bound = std::mem::take(&mut self.bound);
+        let limits = listeners::limits(&config);
+        let connections: ConnectionLimits = listeners::connection_limits(&config).await;
+        let pool = BufferPool::new(KEPT_BUFFERS);
+        let accepting = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { ottla_net::serve(bound, router, limits, connections, pool, &shutdown).await }
+        });
+        let interval = Duration::from_millis(config.broker_heartbeat_interval_ms.unsigned_abs().into());
+        let (replicas, dirs) = (self.parts.replicas.clone(), config.dirs.log_dirs.len());
+        let failed = move || replicas.failed_dirs() == dirs;
+        let heartbeats =
+            tokio::spawn(self.registration.clone().keep_alive(controllers, image, interval, failed));
+        Serving { role: self, shutdown, accepting, heartbeats }
+    }
+}
+
+impl Serving {
+    /// Returns when this broker is of no use any more, with why.
+    pub(crate) async fn useless(&mut self, config: &BrokerConfig) -> String {
+        match (&mut self.heartbeats).await {
+            Ok(()) => {
+                let dirs = config.dirs.log_dirs.join(", ");
+                format!("Shutdown broker because all log dirs in {dirs} have failed")
+            }
+            Err(e) => format!("Encountered fatal fault: {e}"),
+        }
+    }
+
+    /// Leaves the cluster while serving on, then drains and closes coordinators and logs.
+    pub(crate) async fn stop(self, shared: &Shared) -> Result<()> {
+        self.heartbeats.abort();
+        let BrokerRole { parts, registration, .. } = self.role;
+        registration.leave(&shared.controllers, &shared.image).await;
+        self.shutdown.start();
+        self.accepting.await.context("The acceptors failed")?;
+        parts.coordinators.close();
+        let epoch = registration.epoch();
+        let closed = tokio::task::spawn_blocking(move || parts.replicas.close(epoch));
+        closed.await.context("Closing failed")?.context("A log was not closed cleanly")
+    }
+}

@@ -1,0 +1,179 @@
+//! News of brokers: a broker whose connections are all closed has probably died, and need not be waited for.
+//!
+//! The active controller knows over which connections a broker's heartbeats come. When the last of them has been closed
+//! for a moment, the broker is called at its own listener; if nobody is there, the controller is told. A broker that only
+//! lost its connections is left to its session.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ottla_controller::{Command, Controller};
+use ottla_metadata::{Endpoint, ImageCell};
+use ottla_net::{ConnectionInfo, FrameService, Outcome, peer::probe};
+use ottla_raft::Handle;
+use ottla_router::{BrokerConnections, Router, Session};
+use ottla_types::{Clock, Millis, NodeId};
+use parking_lot::Mutex;
+use tracing::{debug, info};
+
+/// How long a broker may be without a connection before it is called.
+const GRACE: Duration = Duration::from_millis(50);
+/// How long a broker has to take the call.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// Who is connected.
+pub(crate) struct Presence {
+    quorum: Handle<Controller>,
+    image: Arc<ImageCell>,
+    clock: Arc<dyn Clock>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    brokers: HashMap<u64, (NodeId, i64)>,
+    connections: HashMap<NodeId, HashSet<u64>>,
+}
+
+impl Known {
+    fn heartbeat(&mut self, connection: u64, broker: NodeId, epoch: i64) {
+        // One connection is one process: another broker on it takes its place.
+        if let Some((before, _)) = self.brokers.insert(connection, (broker, epoch))
+            && before != broker
+            && let Some(connections) = self.connections.get_mut(&before)
+        {
+            connections.remove(&connection);
+        }
+        self.connections.entry(broker).or_default().insert(connection);
+    }
+
+    /// The broker that has no connection left now.
+    fn closed(&mut self, connection: u64) -> Option<(NodeId, i64)> {
+        let (broker, epoch) = self.brokers.remove(&connection)?;
+        let connections = self.connections.get_mut(&broker)?;
+        connections.remove(&connection);
+        if !connections.is_empty() {
+            return None;
+        }
+        self.connections.remove(&broker);
+        Some((broker, epoch))
+    }
+
+    fn is_connected(&self, broker: NodeId) -> bool {
+        self.connections.contains_key(&broker)
+    }
+}
+
+impl Presence {
+    pub(crate) fn new(quorum: Handle<Controller>, image: Arc<ImageCell>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { quorum, image, clock, known: Mutex::default() })
+    }
+
+    fn closed(self: &Arc<Self>, connection: u64) {
+        // The same news about a leader: the voters need not wait for it.
+        self.quorum.connection_closed(connection);
+        let Some((broker, epoch)) = self.known.lock().closed(connection) else { return };
+        let (since, presence) = (self.clock.ticks(), self.clone());
+        // Connections end also when the process does, and there is no runtime any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { presence.call(broker, epoch, since).await });
+        }
+    }
+
+    async fn call(&self, broker: NodeId, epoch: i64, since: Millis) {
+        tokio::time::sleep(GRACE).await;
+        if self.known.lock().is_connected(broker) || !self.quorum.status().borrow().in_office {
+            return;
+        }
+        let endpoints: Vec<Endpoint> = match self.image.get().broker(broker) {
+            Some(known) if known.epoch == epoch && !known.fenced && !known.in_controlled_shutdown => {
+                known.listeners.clone()
+            }
+            _ => return,
+        };
+        for at in &endpoints {
+            match probe(&at.host, at.port, PROBE).await {
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {}
+                outcome => {
+                    debug!("Broker {broker} has no connection here, but was reached: {outcome:?}");
+                    return;
+                }
+            }
+        }
+        if self.known.lock().is_connected(broker) {
+            return;
+        }
+        info!("Broker {broker} is gone: its connections are closed and nobody listens for it");
+        // It is told by the facts whether this counted.
+        let _ = self.quorum.submit(Command::BrokerLost { id: broker, epoch, since }).await;
+    }
+}
+
+impl BrokerConnections for Presence {
+    fn heartbeat(&self, connection: u64, broker: NodeId, epoch: i64) {
+        self.known.lock().heartbeat(connection, broker, epoch);
+    }
+}
+
+/// The controller listener's router, which notices when a connection ends.
+pub(crate) struct Watched {
+    pub(crate) router: Router,
+    pub(crate) presence: Arc<Presence>,
+}
+
+/// One connection of the controller listener.
+pub(crate) struct WatchedSession {
+    session: Session,
+    presence: Arc<Presence>,
+}
+
+impl Drop for WatchedSession {
+    fn drop(&mut self) {
+        self.presence.closed(self.session.connection);
+    }
+}
+
+impl FrameService for Watched {
+    type Session = WatchedSession;
+
+    fn open(&self, connection: ConnectionInfo) -> WatchedSession {
+        WatchedSession { session: self.router.open(connection), presence: self.presence.clone() }
+    }
+
+    fn call(&self, session: &mut WatchedSession, frame: Bytes) -> Outcome {
+        self.router.call(&mut session.session, frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_missed_when_its_last_connection_closes() {
+        let mut known = Known::default();
+        known.heartbeat(1, 7, 10);
+        known.heartbeat(2, 7, 10);
+        known.heartbeat(3, 8, 11);
+        assert_eq!(known.closed(1), None);
+        assert_eq!(known.closed(9), None);
+        assert_eq!(known.closed(2), Some((7, 10)));
+        assert!(!known.is_connected(7) && known.is_connected(8));
+        // Back with a new epoch.
+        known.heartbeat(4, 7, 20);
+        assert!(known.is_connected(7));
+        assert_eq!(known.closed(4), Some((7, 20)));
+    }
+
+    #[test]
+    fn a_connection_belongs_to_the_broker_it_last_spoke_for() {
+        let mut known = Known::default();
+        known.heartbeat(1, 7, 10);
+        known.heartbeat(1, 8, 11);
+        assert_eq!(known.closed(1), Some((8, 11)));
+    }
+}
