@@ -15,7 +15,7 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use crate::{QuorumView, ReplicaView, Seen, VoterChange};
+use crate::{QuorumView, ReplicaView, Seen, VoterChange, raft_id};
 
 /// An observer that did not ask for this long is forgotten, in milliseconds.
 const OBSERVER_MS: i64 = 300_000;
@@ -77,6 +77,8 @@ pub(crate) enum Event<M: Machine> {
 pub(crate) struct Shared {
     view: Mutex<Arc<QuorumView>>,
     observers: Mutex<HashMap<(NodeId, Uuid), Observer>>,
+    /// Whose messages come over which connection.
+    connections: Mutex<HashMap<u64, Seen>>,
 }
 
 impl Shared {
@@ -165,9 +167,27 @@ impl<M: Machine> Handle<M> {
         self.tell(Event::Step(Box::new(message)));
     }
 
-    /// A node of the same cluster was heard: its messages came, or it asks to be let in.
-    pub fn seen(&self, seen: Seen) {
-        self.tell(Event::Seen(seen));
+    /// Messages of a node of the same cluster came over `connection`; without any it only says that it is there. What
+    /// it sends in another's name is dropped.
+    pub fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) {
+        let known = self.shared.connections.lock().insert(connection, sender.clone());
+        // A member of nothing says so until it is one.
+        if known.as_ref() != Some(&sender) || messages.is_empty() {
+            self.tell(Event::Seen(sender.clone()));
+        }
+        let names = [raft_id(sender.id, Uuid::nil()), raft_id(sender.id, sender.directory_id)];
+        messages.into_iter().filter(|message| names.contains(&message.from)).for_each(|one| self.step(one));
+    }
+
+    /// A connection was closed. When it was the last one of the node that leads, that node has probably died.
+    pub fn connection_closed(&self, connection: u64) {
+        let mut connections = self.shared.connections.lock();
+        let Some(gone) = connections.remove(&connection) else { return };
+        let left = connections.values().any(|seen| seen.id == gone.id);
+        drop(connections);
+        if !left {
+            self.lost(gone.id);
+        }
     }
 
     /// News: a node's process ended, or it cannot be reached. If it leads, the voters look for another leader at once.

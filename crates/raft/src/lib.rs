@@ -26,6 +26,7 @@ mod quorum_state;
 mod recover;
 mod segment_log;
 mod store;
+mod wire;
 
 pub use checkpoint::SnapshotId;
 pub use codec::{Codec, Decoded, Voter, VoterEndpoint};
@@ -40,3 +41,4 @@ pub use membership::{Founding, Membership};
 pub use memory::{MemoryDisk, MemoryLog};
 pub use raft::eraftpb::{Message, MessageType};
 pub use segment_log::SegmentLog;
+pub use wire::{decode_message, encode_message};
