@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_config::{BrokerConfig, Settings};
 use ottla_controller::supported_features;
 use ottla_metadata::ImageCell;
-use ottla_types::NodeId;
+use ottla_types::{Clock, NodeId};
 
 use crate::{
     BrokerConnections, Handler, MetadataLogView, Quorum, Served, Table,
@@ -30,6 +30,8 @@ pub struct ControllerServices {
     pub quorum: Arc<dyn Quorum>,
     /// The metadata log on this node, for those who observe it.
     pub metadata_log: Arc<dyn MetadataLogView>,
+    /// Time: observers are shown with when they last fetched.
+    pub clock: Arc<dyn Clock>,
     /// Told over which connections brokers send heartbeats; `()` when nobody wants to know.
     pub broker_connections: Arc<dyn BrokerConnections>,
 }
@@ -42,6 +44,8 @@ pub fn controller_table(services: &ControllerServices) -> Table {
     let inner = Arc::new(Table::of(inner, services));
     let mut lines = lines();
     lines.push(line(move |_| apis::envelope::Envelope::new(inner.clone())));
+    // Not among what is served: ApiVersions does not tell of it.
+    lines.push(line(|s| apis::ottla_raft::OttlaRaft::new(s.quorum.clone(), s.cluster_id.clone(), s.node_id)));
     Table::of(lines, services)
 }
 
@@ -61,6 +65,15 @@ fn here(s: &ControllerServices) -> Arc<dyn Ask> {
     Arc::new(Here(s.quorum.clone()))
 }
 
+fn voters(s: &ControllerServices) -> apis::voters::Voters {
+    let listener = s.config.listeners.controllers.first();
+    apis::voters::Voters {
+        quorum: s.quorum.clone(),
+        cluster_id: s.cluster_id.clone(),
+        listener: listener.map_or("", String::as_str).into(),
+    }
+}
+
 /// The table, but for Envelope, which is made of the others.
 fn lines() -> Vec<Line<ControllerServices>> {
     let mut lines = about_the_quorum();
@@ -73,8 +86,9 @@ fn lines() -> Vec<Line<ControllerServices>> {
 fn about_the_quorum() -> Vec<Line<ControllerServices>> {
     vec![
         line(|s| {
-            let log = s.metadata_log.clone();
-            controller::fetch::Fetch::new(s.quorum.clone(), s.image.clone(), log, s.cluster_id.clone())
+            let (log, cluster_id) = (s.metadata_log.clone(), s.cluster_id.clone());
+            let (quorum, image) = (s.quorum.clone(), s.image.clone());
+            controller::fetch::Fetch::new(quorum, image, log, cluster_id, s.clock.clone())
         }),
         line(|s| {
             let log = s.metadata_log.clone();
@@ -92,6 +106,10 @@ fn about_the_quorum() -> Vec<Line<ControllerServices>> {
             let image = s.image.clone();
             controller::describe_cluster::DescribeCluster::new(image, s.quorum.clone(), &s.cluster_id)
         }),
+        line(|s| apis::describe_quorum::DescribeQuorum::new(s.quorum.clone())),
+        line(|s| apis::add_raft_voter::AddRaftVoter(voters(s))),
+        line(|s| apis::remove_raft_voter::RemoveRaftVoter(voters(s))),
+        line(|s| apis::update_raft_voter::UpdateRaftVoter::new(voters(s), s.image.clone())),
         line(|s| apis::controller_registration::ControllerRegistration::new(here(s))),
     ]
 }

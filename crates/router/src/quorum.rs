@@ -2,8 +2,8 @@
 
 use futures::{FutureExt, future::BoxFuture};
 use ottla_controller::{Answer, Command, Controller};
-use ottla_raft::{Handle, Status, SubmitError};
-use ottla_types::{ErrorCode, NodeId, Offset};
+use ottla_raft::{Handle, Message, QuorumView, Seen, Status, SubmitError, VoterChange};
+use ottla_types::{ApiError, ErrorCode, Millis, NodeId, Offset};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -15,19 +15,44 @@ pub trait Quorum: Send + Sync + 'static {
     /// Who leads, in which epoch; changes too whenever something was committed.
     fn status(&self) -> watch::Receiver<Status>;
 
-    /// An observer, or a voter that reads as one does, fetched from `offset` on: it has all before that.
-    fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset) {
-        let _ = (replica, directory, offset);
+    /// Who votes and who follows, how far, and when they were last heard. Whole on the leader only.
+    fn view(&self) -> QuorumView;
+
+    /// An observer fetched from `offset` on, at `now` (wall clock): it has all before that.
+    fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset, now: Millis);
+
+    /// Changes who votes.
+    fn change_voters(&self, change: VoterChange) -> BoxFuture<'static, Result<(), ApiError>>;
+
+    /// Messages of another member came over a connection.
+    fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) {
+        let _ = (connection, sender, messages);
     }
 }
 
 impl Quorum for Handle<Controller> {
+    fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) {
+        Handle::deliver(self, connection, sender, messages);
+    }
+
     fn submit(&self, command: Command) -> BoxFuture<'static, Result<Answer, SubmitError>> {
         Handle::submit(self, command).boxed()
     }
 
     fn status(&self) -> watch::Receiver<Status> {
         Handle::status(self)
+    }
+
+    fn view(&self) -> QuorumView {
+        Handle::quorum(self)
+    }
+
+    fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset, now: Millis) {
+        Handle::observer_fetched(self, replica, directory, offset, now);
+    }
+
+    fn change_voters(&self, change: VoterChange) -> BoxFuture<'static, Result<(), ApiError>> {
+        Handle::change_voters(self, change).boxed()
     }
 }
 

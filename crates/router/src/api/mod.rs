@@ -1,5 +1,6 @@
 //! One file per API.
 
+pub(crate) mod add_raft_voter;
 pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
@@ -16,6 +17,7 @@ pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
+pub(crate) mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod elect_leaders;
 pub(crate) mod envelope;
@@ -37,10 +39,12 @@ pub(crate) mod offset_commit;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod operations;
+pub(crate) mod ottla_raft;
 pub(crate) mod pending;
 pub(crate) mod produce;
 #[cfg(test)]
 pub(crate) mod recorded;
+pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -48,3 +52,5 @@ pub(crate) mod text;
 pub(crate) mod unregister_broker;
 pub(crate) mod unregister_controller;
 pub(crate) mod update_features;
+pub(crate) mod update_raft_voter;
+pub(crate) mod voters;

@@ -7,9 +7,9 @@ use futures::{FutureExt, future::BoxFuture};
 use ottla_controller::{Answer, Command};
 use ottla_metadata::{ControllerRegistration, Endpoint, Image, ImageCell};
 use ottla_net::{Frame, Part};
-use ottla_raft::{SnapshotId, Status, SubmitError};
+use ottla_raft::{Message, QuorumView, Seen, SnapshotId, Status, SubmitError, VoterChange};
 use ottla_records::{Batch, BatchBuilder};
-use ottla_types::{LeaderEpoch, Millis, NodeId, Offset};
+use ottla_types::{ApiError, Clock, LeaderEpoch, Millis, NodeId, Offset};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::watch;
@@ -23,6 +23,10 @@ pub(crate) struct FakeQuorum {
     pub(crate) answers: Mutex<VecDeque<Result<Answer, SubmitError>>>,
     pub(crate) asked: Mutex<Vec<Command>>,
     pub(crate) observers: Mutex<Vec<(NodeId, Uuid, Offset)>>,
+    pub(crate) view: Mutex<QuorumView>,
+    pub(crate) changes: Mutex<Vec<VoterChange>>,
+    /// What changes of the voters are refused with.
+    pub(crate) refusal: Mutex<Option<ApiError>>,
 }
 
 impl FakeQuorum {
@@ -34,6 +38,9 @@ impl FakeQuorum {
             answers: Mutex::default(),
             asked: Mutex::default(),
             observers: Mutex::default(),
+            view: Mutex::default(),
+            changes: Mutex::default(),
+            refusal: Mutex::default(),
         })
     }
 }
@@ -50,8 +57,20 @@ impl Quorum for FakeQuorum {
         self.status.subscribe()
     }
 
-    fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset) {
+    fn deliver(&self, _: u64, _: Seen, _: Vec<Message>) {}
+
+    fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset, _: Millis) {
         self.observers.lock().push((replica, directory, offset));
+    }
+
+    fn view(&self) -> QuorumView {
+        self.view.lock().clone()
+    }
+
+    fn change_voters(&self, change: VoterChange) -> BoxFuture<'static, Result<(), ApiError>> {
+        self.changes.lock().push(change);
+        let refusal = self.refusal.lock().clone();
+        async move { refusal.map_or(Ok(()), Err) }.boxed()
     }
 }
 
@@ -190,4 +209,18 @@ pub(crate) fn body(key: i16, version: i16, answer: impl IntoFrame) -> String {
     }
     let head = 8 + usize::from(ottla_protocol::api::response_header_version(key, version) == Some(1));
     bytes[head..].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+impl Clock for Stopped {
+    fn wall(&self) -> Millis {
+        Millis(1000)
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(1)
+    }
 }

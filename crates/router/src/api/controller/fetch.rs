@@ -21,7 +21,7 @@ use ottla_protocol::{
     messages::{FetchRequest, TopicName, fetch_request::FetchPartition},
 };
 use ottla_raft::SnapshotId;
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicId};
+use ottla_types::{Clock, ErrorCode, LeaderEpoch, Offset, TopicId};
 use tokio::{sync::watch, time::Instant};
 use tracing::error;
 
@@ -44,6 +44,7 @@ struct Served {
     leader: QuorumLeader,
     log: Arc<dyn MetadataLogView>,
     cluster_id: Arc<str>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What is asked, once it is known to make sense.
@@ -75,8 +76,9 @@ impl Fetch {
         image: Arc<ImageCell>,
         log: Arc<dyn MetadataLogView>,
         cluster_id: Arc<str>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { served: Arc::new(Served { leader: QuorumLeader { quorum, image }, log, cluster_id }) }
+        Self { served: Arc::new(Served { leader: QuorumLeader { quorum, image }, log, cluster_id, clock }) }
     }
 }
 
@@ -128,7 +130,8 @@ impl Fetch {
             && reply.topics.iter().flat_map(|topic| &topic.partitions).all(PartitionReply::is_plain)
         {
             let directory = partition.replica_directory_id;
-            self.served.leader.quorum.observer_fetched(replica, directory, partition.fetch_offset);
+            let now = self.served.clock.wall();
+            self.served.leader.quorum.observer_fetched(replica, directory, partition.fetch_offset, now);
         }
     }
 }

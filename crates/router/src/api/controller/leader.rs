@@ -26,15 +26,19 @@ impl QuorumLeader {
     /// Where a controller is on a listener: its registration says, or, before it has registered, the voters do.
     pub(crate) fn endpoint(&self, leader: NodeId, listener: &str) -> Option<LeaderEndpoint> {
         let image = self.image.load();
-        let registered = image.controllers.get(&leader);
-        let listeners = registered.map_or(&[][..], |controller| &controller.listeners);
-        let endpoint = listeners.iter().find(|endpoint| &*endpoint.name == listener)?;
-        Some(LeaderEndpoint {
-            node: leader,
-            host: Arc::clone(&endpoint.host),
-            port: endpoint.port.into(),
-            rack: None,
-        })
+        let registered = image.controllers.get(&leader).and_then(|controller| {
+            let at = controller.listeners.iter().find(|endpoint| &*endpoint.name == listener)?;
+            Some((Arc::clone(&at.host), at.port))
+        });
+        let (host, port) = registered.or_else(|| self.voter_endpoint(leader, listener))?;
+        Some(LeaderEndpoint { node: leader, host, port: port.into(), rack: None })
+    }
+
+    fn voter_endpoint(&self, leader: NodeId, listener: &str) -> Option<(Arc<str>, u16)> {
+        let view = self.quorum.view();
+        let voter = view.voters.iter().find(|voter| voter.id == leader)?;
+        let at = voter.endpoints.iter().find(|endpoint| &*endpoint.name == listener)?;
+        Some((Arc::clone(&at.host), at.port))
     }
 }
 

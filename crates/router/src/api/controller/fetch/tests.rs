@@ -15,7 +15,7 @@ use ottla_types::TopicId;
 use uuid::Uuid;
 
 use super::*;
-use crate::api::testing::{FakeLog, FakeQuorum, ask, body, context, image};
+use crate::api::testing::{FakeLog, FakeQuorum, Stopped, ask, body, context, image};
 
 const CLUSTER: &str = "FDKordlvRwas5H1N1sN4Kw";
 const LAST: &str =
@@ -23,7 +23,7 @@ const LAST: &str =
 
 fn node(in_office: bool, log: FakeLog) -> (Fetch, Arc<FakeQuorum>, Arc<FakeLog>) {
     let (quorum, log) = (FakeQuorum::new(in_office), Arc::new(log));
-    (Fetch::new(quorum.clone(), image(), log.clone(), CLUSTER.into()), quorum, log)
+    (Fetch::new(quorum.clone(), image(), log.clone(), CLUSTER.into(), Arc::new(Stopped)), quorum, log)
 }
 
 /// Wants `offset` next, has a record of `epoch` last, and believes in leader epoch `current`.
