@@ -14,4 +14,7 @@ pub use producers::{
     AbortedTransaction, BatchFacts, Marker, Origin, ProducerRefusal, ProducerState, ProducerTable,
     SnapshotError, TransactionEnd, Verdict, next_sequence,
 };
-pub use replication::{IsrAnswer, IsrProposal, LeaderTerm, RemoteReplica};
+pub use replication::{
+    BrokerStanding, Brokers, FollowerFetch, IsrAnswer, IsrProposal, LeaderTerm, NO_BROKER_EPOCH,
+    RemoteReplica,
+};

@@ -3,8 +3,9 @@
 use ottla_types::{ErrorCode, LeaderEpoch, Millis, NO_LEADER, NodeId, Offset};
 
 use crate::{
-    BatchFacts, EpochEnd, IsrAnswer, IsrProposal, LeaderEpochs, LeaderTerm, Origin, ProducerRefusal,
-    ProducerTable, RemoteReplica, TransactionEnd, Verdict, replication::Leader,
+    BatchFacts, Brokers, EpochEnd, FollowerFetch, IsrAnswer, IsrProposal, LeaderEpochs, LeaderTerm, Origin,
+    ProducerRefusal, ProducerTable, RemoteReplica, TransactionEnd, Verdict,
+    replication::{FollowerCheck, Leader},
 };
 
 /// Settings that the rules depend on; may change while running.
@@ -36,15 +37,17 @@ pub enum Event {
     },
     /// The settings changed.
     RulesChanged(Rules),
-    /// A follower asked for records from `offset` on: it has all before.
-    FollowerFetched {
-        /// Which broker.
-        broker: NodeId,
-        /// Where it fetches.
-        offset: Offset,
-    },
+    /// How brokers stand with the controller changed.
+    Brokers(Brokers),
+    /// A follower asked for records.
+    FollowerFetched(FollowerFetch),
     /// The controller answered an [`IsrProposal`].
-    IsrAnswered(IsrAnswer),
+    IsrAnswered {
+        /// What it was asked.
+        asked: IsrProposal,
+        /// What it said.
+        answer: IsrAnswer,
+    },
     /// The leader said in a Fetch response how far all is replicated and where its log starts.
     LeaderSaid {
         /// The leader's high watermark.
@@ -54,12 +57,24 @@ pub enum Event {
     },
     /// The leader said that histories differ from the end of this epoch on.
     Diverged(EpochEnd),
+    /// The leader's log does not hold the offset after our log's end.
+    OutOfRange {
+        /// Where the leader's log starts.
+        leader_start: Offset,
+        /// Where it ends.
+        leader_end: Offset,
+    },
     /// The log was cut to end at `end`; `producers` is what the remaining log says.
     Truncated {
         /// The new log end.
         end: Offset,
         /// Rebuilt from a snapshot and the log.
         producers: Box<ProducerTable>,
+    },
+    /// The log was emptied; its next record gets this offset.
+    StartedOver {
+        /// Its start and end now.
+        at: Offset,
     },
     /// Records before `to` are gone (retention, DeleteRecords).
     LogStartMoved {
@@ -73,6 +88,8 @@ pub enum Event {
 pub struct Effects {
     /// Cut the log to end here, then report [`Event::Truncated`].
     pub truncate_to: Option<Offset>,
+    /// Empty the log and let it start here, then report [`Event::StartedOver`].
+    pub start_over_at: Option<Offset>,
     /// Write this start of a leader epoch to the log's checkpoint.
     pub assign_epoch: Option<(LeaderEpoch, Offset)>,
     /// Advance the log start to this offset.
@@ -273,6 +290,35 @@ impl Partition {
         matches!(&self.office, Office::Leader(leader) if leader.is_alone())
     }
 
+    /// The proposal that waits for the controller's answer.
+    #[must_use]
+    pub fn pending_isr(&self) -> Option<&IsrProposal> {
+        match &self.office {
+            Office::Leader(leader) => leader.pending(),
+            Office::Follower { .. } => None,
+        }
+    }
+
+    /// Whether a follower's fetch is to be answered. `names_epoch`: it names the leader epoch it believes in, and that
+    /// one was checked.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER` when another broker leads or the follower has been started anew since (KIP-903);
+    /// `UNKNOWN_LEADER_EPOCH` for a follower that has heard of its replica before we have.
+    pub fn check_follower(
+        &self,
+        broker: NodeId,
+        broker_epoch: i64,
+        names_epoch: bool,
+    ) -> Result<(), ErrorCode> {
+        let Office::Leader(leader) = &self.office else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+        match leader.check(broker, broker_epoch) {
+            FollowerCheck::Welcome => Ok(()),
+            FollowerCheck::NoReplica if names_epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            FollowerCheck::NoReplica | FollowerCheck::Stale => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        }
+    }
+
     /// Enough replicas are in sync for acks=all (also asked once the high watermark has passed a batch).
     #[must_use]
     pub fn has_min_isr(&self) -> bool {
@@ -328,6 +374,20 @@ impl Partition {
         out.moved = true;
     }
 
+    /// A batch that the leader appended in `epoch` is in our log, too. `wall` is the wall clock.
+    pub fn replicated(
+        &mut self,
+        wall: Millis,
+        batch: &BatchFacts,
+        epoch: LeaderEpoch,
+        end: Option<TransactionEnd>,
+        out: &mut Effects,
+    ) {
+        assert!(matches!(self.office, Office::Follower { .. }), "a leader decides itself what it appends");
+        self.epochs.assign(epoch, batch.base_offset);
+        self.appended((Millis(0), wall), batch, end, out);
+    }
+
     /// Something else happened.
     pub fn on(&mut self, now: Millis, event: Event, out: &mut Effects) {
         match event {
@@ -337,10 +397,16 @@ impl Partition {
                 self.rules = rules;
                 self.publish_if_advanced(now, out);
             }
-            Event::FollowerFetched { broker, offset } => self.follower_fetched(now, broker, offset, out),
-            Event::IsrAnswered(answer) => {
+            Event::Brokers(brokers) => {
                 if let Office::Leader(leader) = &mut self.office {
-                    leader.answered(answer);
+                    leader.brokers_changed(brokers);
+                    self.publish_if_advanced(now, out);
+                }
+            }
+            Event::FollowerFetched(fetch) => self.follower_fetched(now, &fetch, out),
+            Event::IsrAnswered { asked, answer } => {
+                if let Office::Leader(leader) = &mut self.office {
+                    leader.answered(&asked, answer);
                     self.publish_if_advanced(now, out);
                 }
             }
@@ -348,7 +414,11 @@ impl Partition {
                 self.leader_said(high_watermark, log_start, out)
             }
             Event::Diverged(end) => self.diverged(end, out),
+            Event::OutOfRange { leader_start, leader_end } => {
+                self.out_of_range(leader_start, leader_end, out)
+            }
             Event::Truncated { end, producers } => self.truncated(end, *producers, out),
+            Event::StartedOver { at } => self.started_over(at, out),
             Event::LogStartMoved { to } => self.log_start_moved(to, out),
         }
     }
@@ -377,18 +447,25 @@ impl Partition {
     }
 
     fn lead(&mut self, now: Millis, term: LeaderTerm, out: &mut Effects) {
+        let recovering = term.recovering;
         match &mut self.office {
+            Office::Leader(leader) if leader.leader_epoch > term.leader_epoch => return,
             Office::Leader(leader) if leader.leader_epoch == term.leader_epoch => {
                 leader.renew(self.node, term, now)
             }
-            _ => {
+            office => {
                 let leader_epoch = term.leader_epoch;
                 let lag = self.rules.replica_lag_time_max_ms;
-                self.office = Office::Leader(Leader::new(self.node, term, self.log_end, now, lag));
+                let before = if let Office::Leader(leader) = office { Some(&*leader) } else { None };
+                let leader = Leader::new(self.node, term, self.log_end, before, (now, lag));
+                self.office = Office::Leader(leader);
                 if self.epochs.assign(leader_epoch, self.log_end) {
                     out.assign_epoch = Some((leader_epoch, self.log_end));
                 }
             }
+        }
+        if recovering && let Office::Leader(leader) = &mut self.office {
+            out.propose_isr = leader.recovered();
         }
         self.advance(now);
         out.moved = true;
@@ -398,12 +475,16 @@ impl Partition {
         out.resigned = matches!(self.office, Office::Leader(_));
         out.moved = true;
         self.office = Office::Follower { leader, leader_epoch };
+        if self.epochs.entries().is_empty() && self.log_end > self.high_watermark {
+            // Without epochs histories cannot be compared: only what is known to be replicated stays.
+            out.truncate_to = Some(self.high_watermark);
+        }
     }
 
-    fn follower_fetched(&mut self, now: Millis, broker: NodeId, offset: Offset, out: &mut Effects) {
+    fn follower_fetched(&mut self, now: Millis, fetch: &FollowerFetch, out: &mut Effects) {
         let Office::Leader(leader) = &mut self.office else { return };
-        if leader.fetched(now, broker, offset, self.log_end) {
-            out.propose_isr = leader.expand(broker, self.high_watermark);
+        if leader.fetched(now, fetch, self.log_end) {
+            out.propose_isr = leader.expand(fetch.broker, self.high_watermark);
             self.publish_if_advanced(now, out);
         }
     }
@@ -435,6 +516,31 @@ impl Partition {
             ours.end_offset.min(leaders.end_offset)
         };
         out.truncate_to = Some(agreed.clamp(self.log_start, self.log_end));
+    }
+
+    /// Either the leader has less than we (it was elected uncleanly), or it no longer has what we lack.
+    fn out_of_range(&mut self, leader_start: Offset, leader_end: Offset, out: &mut Effects) {
+        if matches!(self.office, Office::Leader(_)) {
+            return;
+        }
+        if leader_end < self.log_start {
+            // Nothing of ours is in the leader's log.
+            out.start_over_at = Some(leader_end.max(0));
+        } else if leader_end < self.log_end {
+            out.truncate_to = Some(leader_end);
+        } else if leader_start > self.log_end {
+            out.start_over_at = Some(leader_start);
+        }
+    }
+
+    fn started_over(&mut self, at: Offset, out: &mut Effects) {
+        self.log_start = at;
+        self.log_end = at;
+        self.high_watermark = at;
+        self.epochs = LeaderEpochs::default();
+        self.producers = ProducerTable::default();
+        self.producers.high_watermark_moved(at);
+        out.moved = true;
     }
 
     fn truncated(&mut self, end: Offset, producers: ProducerTable, out: &mut Effects) {

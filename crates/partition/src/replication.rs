@@ -1,6 +1,47 @@
 //! The leader's view of the other replicas, and the in-sync set (KIP-497, KIP-841, KIP-903, KIP-966).
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use ottla_types::{LeaderEpoch, Millis, NodeId, Offset};
+
+/// How a broker stands with the controller, as far as the leader has heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerStanding {
+    /// Of its registration: new with every start of the broker.
+    pub epoch: i64,
+    /// Neither fenced nor shutting down.
+    pub active: bool,
+}
+
+/// The registered brokers: who may join an in-sync set (KIP-841, KIP-903). The default knows nothing and lets
+/// everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brokers(Option<Arc<BTreeMap<NodeId, BrokerStanding>>>);
+
+impl Brokers {
+    /// Those that are registered; others may not join.
+    #[must_use]
+    pub fn new(registered: impl IntoIterator<Item = (NodeId, BrokerStanding)>) -> Self {
+        Self(Some(Arc::new(registered.into_iter().collect())))
+    }
+
+    /// Whether a request of `broker` with this epoch comes from an incarnation that is gone; -1 for no epoch.
+    fn is_stale(&self, broker: NodeId, epoch: i64) -> bool {
+        let known = self.0.as_ref().and_then(|brokers| brokers.get(&broker));
+        epoch != NO_BROKER_EPOCH && known.is_some_and(|known| known.epoch > epoch)
+    }
+
+    /// Whether the broker that fetched with this epoch may be in sync; `None` when it has not fetched.
+    fn may_join(&self, broker: NodeId, fetched_with: Option<i64>) -> bool {
+        let Some(brokers) = &self.0 else { return true };
+        brokers.get(&broker).is_some_and(|known| {
+            known.active && fetched_with.is_some_and(|with| with == NO_BROKER_EPOCH || with == known.epoch)
+        })
+    }
+}
+
+/// A request says no broker epoch: its version has none.
+pub const NO_BROKER_EPOCH: i64 = -1;
 
 /// What the controller says about the partition when this broker leads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +54,10 @@ pub struct LeaderTerm {
     pub replicas: Vec<NodeId>,
     /// The in-sync ones.
     pub isr: Vec<NodeId>,
+    /// The leader was elected uncleanly and has not reported yet that it has taken over (KIP-704).
+    pub recovering: bool,
+    /// How the brokers stand; replaced by [`Event::Brokers`](crate::Event::Brokers).
+    pub brokers: Brokers,
 }
 
 /// A change of the in-sync set that the controller is to decide on (AlterPartition).
@@ -22,22 +67,42 @@ pub struct IsrProposal {
     pub leader_epoch: LeaderEpoch,
     /// The state this is based on.
     pub partition_epoch: i32,
-    /// The in-sync set wanted.
+    /// The in-sync set wanted. The leader is recovered, whatever it was before.
     pub isr: Vec<NodeId>,
+    /// For each of them the broker epoch it fetched with; -1 where that is not known, and for the leader itself
+    /// (whoever sends the proposal knows that one).
+    pub broker_epochs: Vec<i64>,
 }
 
-/// What came of an [`IsrProposal`].
+/// What came of an [`IsrProposal`]. An answer that leaves open what is in force now is none: the proposal stays, and
+/// the larger set counts, until the controller publishes the partition anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IsrAnswer {
     /// Decided: this is the in-sync set now.
     Decided {
+        /// The leader's epoch.
+        leader_epoch: LeaderEpoch,
         /// The epoch after the change.
         partition_epoch: i32,
         /// The in-sync set.
         isr: Vec<NodeId>,
     },
-    /// Not taken; may be proposed again when the reason for it still holds.
+    /// Certainly not taken, now or later, and the state it is based on is still in force (`INELIGIBLE_REPLICA`,
+    /// `OPERATION_NOT_ATTEMPTED`). May be proposed again when the reason for it still holds.
     Refused,
+}
+
+/// What a follower's Fetch tells the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerFetch {
+    /// Whose it is.
+    pub broker: NodeId,
+    /// The broker's epoch; [`NO_BROKER_EPOCH`] when it does not say (KIP-903).
+    pub broker_epoch: i64,
+    /// Where it fetches: it has all before.
+    pub offset: Offset,
+    /// Where its log starts; -1 when it does not say.
+    pub log_start: Offset,
 }
 
 /// Another replica, as its fetches show it.
@@ -45,26 +110,50 @@ pub enum IsrAnswer {
 pub struct RemoteReplica {
     /// Its broker.
     pub broker: NodeId,
+    /// Its log starts here; -1 while unknown.
+    pub log_start: Offset,
     /// It has everything before this offset; -1 while unknown.
     pub log_end: Offset,
     /// It had all the leader had at this time.
     pub last_caught_up: Millis,
+    /// The broker epoch of its last fetch; `None` before the first.
+    broker_epoch: Option<i64>,
     last_fetch: Millis,
     leader_end_at_last_fetch: Offset,
 }
 
+/// Before any time that comes up.
+const LONG_AGO: Millis = Millis(i64::MIN / 2);
+
 impl RemoteReplica {
-    fn new(broker: NodeId, last_caught_up: Millis) -> Self {
-        Self { broker, log_end: -1, last_caught_up, last_fetch: Millis(0), leader_end_at_last_fetch: 0 }
+    /// In-sync replicas get a whole lag time to show themselves.
+    fn new(broker: NodeId, in_sync: bool, now: Millis) -> Self {
+        Self {
+            broker,
+            log_start: -1,
+            log_end: -1,
+            last_caught_up: if in_sync { now } else { LONG_AGO },
+            broker_epoch: None,
+            last_fetch: LONG_AGO,
+            leader_end_at_last_fetch: 0,
+        }
     }
 
-    fn fetched(&mut self, now: Millis, offset: Offset, leader_end: Offset) {
-        if offset >= leader_end {
+    /// The leader stays in office under a new epoch: what the follower has is still known.
+    fn reelected(self, in_sync: bool, leader_end: Offset, now: Millis) -> Self {
+        let since = if in_sync { now } else { LONG_AGO };
+        Self { last_caught_up: since, last_fetch: since, leader_end_at_last_fetch: leader_end, ..self }
+    }
+
+    fn fetched(&mut self, now: Millis, fetch: &FollowerFetch, leader_end: Offset) {
+        if fetch.offset >= leader_end {
             self.last_caught_up = self.last_caught_up.max(now);
-        } else if offset >= self.leader_end_at_last_fetch {
+        } else if fetch.offset >= self.leader_end_at_last_fetch {
             self.last_caught_up = self.last_caught_up.max(self.last_fetch);
         }
-        self.log_end = offset;
+        self.log_start = fetch.log_start;
+        self.log_end = fetch.offset;
+        self.broker_epoch = Some(fetch.broker_epoch);
         self.last_fetch = now;
         self.leader_end_at_last_fetch = leader_end;
     }
@@ -85,24 +174,27 @@ pub(crate) struct Leader {
     term_start: Offset,
     /// The proposal under way. Until it is answered the larger of both sets counts.
     pending: Option<IsrProposal>,
+    brokers: Brokers,
     next_check: Millis,
 }
 
 impl Leader {
+    /// A term that begins at `term_start`; `before` when this broker has led until now.
     pub(crate) fn new(
         node: NodeId,
         term: LeaderTerm,
         term_start: Offset,
-        now: Millis,
-        lag_max_ms: i64,
+        before: Option<&Self>,
+        (now, lag_max_ms): (Millis, i64),
     ) -> Self {
-        let remotes = term.replicas.iter().filter(|broker| **broker != node);
-        let remotes = remotes
+        let known = |broker| before?.remotes.iter().find(|remote| remote.broker == broker);
+        let others = term.replicas.iter().copied().filter(|broker| *broker != node);
+        let remotes = others
             .map(|broker| {
-                // In-sync replicas get a whole lag time to show themselves.
-                RemoteReplica::new(
-                    *broker,
-                    if term.isr.contains(broker) { now } else { Millis(i64::MIN / 2) },
+                let in_sync = term.isr.contains(&broker);
+                known(broker).map_or_else(
+                    || RemoteReplica::new(broker, in_sync, now),
+                    |remote| remote.reelected(in_sync, term_start, now),
                 )
             })
             .collect();
@@ -113,12 +205,17 @@ impl Leader {
             remotes,
             term_start,
             pending: None,
-            next_check: now.plus(lag_max_ms / 2),
+            brokers: term.brokers,
+            next_check: now.plus((lag_max_ms / 2).max(1)),
         }
     }
 
-    /// The same term with another in-sync set or other replicas, as the controller published it.
+    /// The same term with another in-sync set or other replicas, as the controller published it. What was published
+    /// before is known already, and says nothing about a proposal under way.
     pub(crate) fn renew(&mut self, node: NodeId, term: LeaderTerm, now: Millis) {
+        self.brokers = term.brokers;
+        let news = term.partition_epoch > self.partition_epoch;
+        // The same epoch can still name replicas that an answer to a proposal did not.
         if term.partition_epoch < self.partition_epoch {
             return;
         }
@@ -126,11 +223,17 @@ impl Leader {
         self.remotes.retain(|remote| term.replicas.contains(&remote.broker));
         for broker in term.replicas {
             if broker != node && !self.remotes.iter().any(|remote| remote.broker == broker) {
-                self.remotes.push(RemoteReplica::new(broker, now));
+                self.remotes.push(RemoteReplica::new(broker, term.isr.contains(&broker), now));
             }
         }
-        self.isr = term.isr;
-        self.pending = None;
+        if news {
+            self.isr = term.isr;
+            self.pending = None;
+        }
+    }
+
+    pub(crate) fn brokers_changed(&mut self, brokers: Brokers) {
+        self.brokers = brokers;
     }
 
     pub(crate) fn is_alone(&self) -> bool {
@@ -145,7 +248,9 @@ impl Leader {
     pub(crate) fn replicated_to(&self, leader_end: Offset, now: Millis, lag_max_ms: i64) -> Offset {
         let holds_back = |remote: &&RemoteReplica| {
             // Who is about to join is waited for, or it would never catch up with the high watermark.
-            self.counts(remote.broker) || remote.is_caught_up(leader_end, now, lag_max_ms)
+            self.counts(remote.broker)
+                || (remote.is_caught_up(leader_end, now, lag_max_ms)
+                    && self.brokers.may_join(remote.broker, remote.broker_epoch))
         };
         self.remotes
             .iter()
@@ -154,18 +259,27 @@ impl Leader {
             .fold(leader_end, Offset::min)
     }
 
-    /// Notes a follower's fetch at `offset`. False when that broker is no replica of the partition.
-    pub(crate) fn fetched(
-        &mut self,
-        now: Millis,
-        broker: NodeId,
-        offset: Offset,
-        leader_end: Offset,
-    ) -> bool {
-        let Some(remote) = self.remotes.iter_mut().find(|remote| remote.broker == broker) else {
+    /// Whether a fetch may be noted and answered.
+    pub(crate) fn check(&self, broker: NodeId, broker_epoch: i64) -> FollowerCheck {
+        if !self.remotes.iter().any(|remote| remote.broker == broker) {
+            FollowerCheck::NoReplica
+        } else if self.brokers.is_stale(broker, broker_epoch) {
+            FollowerCheck::Stale
+        } else {
+            FollowerCheck::Welcome
+        }
+    }
+
+    /// Notes a follower's fetch. False when it changes nothing: that broker is no replica of the partition, or has
+    /// been started anew since.
+    pub(crate) fn fetched(&mut self, now: Millis, fetch: &FollowerFetch, leader_end: Offset) -> bool {
+        if self.brokers.is_stale(fetch.broker, fetch.broker_epoch) {
+            return false;
+        }
+        let Some(remote) = self.remotes.iter_mut().find(|remote| remote.broker == fetch.broker) else {
             return false;
         };
-        remote.fetched(now, offset, leader_end);
+        remote.fetched(now, fetch, leader_end);
         true
     }
 
@@ -175,12 +289,20 @@ impl Leader {
             return None;
         }
         let remote = self.remotes.iter().find(|remote| remote.broker == broker)?;
-        if remote.log_end < high_watermark || remote.log_end < self.term_start {
+        if remote.log_end < high_watermark
+            || remote.log_end < self.term_start
+            || !self.brokers.may_join(broker, remote.broker_epoch)
+        {
             return None;
         }
         let mut isr = self.isr.clone();
         isr.push(broker);
         Some(self.propose(isr))
+    }
+
+    /// Reports that this leader, elected uncleanly, has taken over (KIP-704).
+    pub(crate) fn recovered(&mut self) -> Option<IsrProposal> {
+        self.pending.is_none().then(|| self.propose(self.isr.clone()))
     }
 
     /// When [`shrink`](Self::shrink) wants to be called: never when nobody else holds a replica.
@@ -204,21 +326,46 @@ impl Leader {
     }
 
     fn propose(&mut self, isr: Vec<NodeId>) -> IsrProposal {
-        let asked =
-            IsrProposal { leader_epoch: self.leader_epoch, partition_epoch: self.partition_epoch, isr };
+        let epoch_of = |broker: &NodeId| {
+            let remote = self.remotes.iter().find(|remote| remote.broker == *broker);
+            remote.and_then(|remote| remote.broker_epoch).unwrap_or(NO_BROKER_EPOCH)
+        };
+        let asked = IsrProposal {
+            leader_epoch: self.leader_epoch,
+            partition_epoch: self.partition_epoch,
+            broker_epochs: isr.iter().map(epoch_of).collect(),
+            isr,
+        };
         self.pending = Some(asked.clone());
         asked
     }
 
-    pub(crate) fn answered(&mut self, answer: IsrAnswer) {
+    pub(crate) fn pending(&self) -> Option<&IsrProposal> {
+        self.pending.as_ref()
+    }
+
+    /// Takes the answer to `asked`. One to a proposal that was overtaken says nothing any more.
+    pub(crate) fn answered(&mut self, asked: &IsrProposal, answer: IsrAnswer) {
+        if self.pending.as_ref() != Some(asked) {
+            return;
+        }
         match answer {
-            IsrAnswer::Decided { partition_epoch, isr } if partition_epoch >= self.partition_epoch => {
-                self.partition_epoch = partition_epoch;
-                self.isr = isr;
-                self.pending = None;
+            IsrAnswer::Decided { leader_epoch, partition_epoch, isr } => {
+                if leader_epoch == self.leader_epoch && partition_epoch >= self.partition_epoch {
+                    self.partition_epoch = partition_epoch;
+                    self.isr = isr;
+                    self.pending = None;
+                }
             }
-            IsrAnswer::Decided { .. } => {}
             IsrAnswer::Refused => self.pending = None,
         }
     }
+}
+
+/// What a leader thinks of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FollowerCheck {
+    Welcome,
+    NoReplica,
+    Stale,
 }

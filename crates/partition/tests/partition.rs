@@ -4,8 +4,8 @@ use std::{error::Error, fmt::Write as _, path::Path};
 
 use goldenscript::{Command, Context, Runner};
 use ottla_partition::{
-    Admitted, BatchFacts, Effects, EpochEnd, Event, IsrAnswer, LeaderEpochs, LeaderTerm, Origin, Partition,
-    ProducerTable, Role, Rules,
+    Admitted, BatchFacts, BrokerStanding, Brokers, Effects, EpochEnd, Event, FollowerFetch, IsrAnswer,
+    IsrProposal, LeaderEpochs, LeaderTerm, Origin, Partition, ProducerTable, Role, Rules,
 };
 use ottla_types::Millis;
 use test_each_file::test_each_path;
@@ -15,12 +15,19 @@ test_each_path! { in "crates/partition/tests/golden/partition" => run }
 fn run(path: &Path) {
     let rules = Rules { min_insync_replicas: 1, replica_lag_time_max_ms: 1000 };
     let partition = Partition::new(1, rules, (0, 0), 0, LeaderEpochs::default(), ProducerTable::default());
-    goldenscript::run(&mut Node { partition, now: Millis(0) }, path).expect("golden script");
+    goldenscript::run(
+        &mut Node { partition, now: Millis(0), asked: None, brokers: Brokers::default() },
+        path,
+    )
+    .expect("golden script");
 }
 
 struct Node {
     partition: Partition,
     now: Millis,
+    /// The last proposal.
+    asked: Option<IsrProposal>,
+    brokers: Brokers,
 }
 
 fn list(text: &str) -> Result<Vec<i32>, Box<dyn Error>> {
@@ -31,11 +38,27 @@ impl Node {
     fn on(&mut self, event: Event) -> String {
         let mut effects = Effects::default();
         self.partition.on(self.now, event, &mut effects);
-        show(&effects)
+        self.show(&effects)
     }
 
-    fn append(&mut self, count: i64, all: bool) -> String {
-        let mut facts = BatchFacts {
+    fn show(&mut self, effects: &Effects) -> String {
+        if effects.propose_isr.is_some() {
+            self.asked.clone_from(&effects.propose_isr);
+        }
+        show(effects)
+    }
+
+    /// One batch of `count` records that the leader wrote in `epoch`.
+    fn replicate(&mut self, count: i64, epoch: i32) -> String {
+        let base_offset = self.partition.log_end();
+        let facts = BatchFacts { base_offset, last_offset: base_offset + count - 1, ..self.facts(count) };
+        let mut effects = Effects::default();
+        self.partition.replicated(self.now, &facts, epoch, None, &mut effects);
+        self.show(&effects)
+    }
+
+    fn facts(&self, count: i64) -> BatchFacts {
+        BatchFacts {
             producer_id: -1,
             epoch: -1,
             first_sequence: -1,
@@ -45,7 +68,11 @@ impl Node {
             max_timestamp: self.now,
             transactional: false,
             control: false,
-        };
+        }
+    }
+
+    fn append(&mut self, count: i64, all: bool) -> String {
+        let mut facts = self.facts(count);
         match self.partition.admit(&facts, Origin::Client, all) {
             Ok(Admitted::Append { base_offset, leader_epoch }) => {
                 facts.base_offset += base_offset;
@@ -62,9 +89,13 @@ impl Node {
 
 fn show(effects: &Effects) -> String {
     let mut out = String::new();
-    let Effects { truncate_to, assign_epoch, advance_log_start, propose_isr, moved, resigned } = effects;
+    let Effects { truncate_to, start_over_at, assign_epoch, advance_log_start, propose_isr, moved, resigned } =
+        effects;
     if let Some(to) = truncate_to {
         out += &format!(" truncate={to}");
+    }
+    if let Some(at) = start_over_at {
+        out += &format!(" start_over={at}");
     }
     if let Some((epoch, start)) = assign_epoch {
         out += &format!(" epoch={epoch}@{start}");
@@ -97,6 +128,8 @@ impl Runner for Node {
                     partition_epoch: args.take_key("partition_epoch").map_or(Ok(0), str::parse)?,
                     replicas: list(args.take_key("replicas").ok_or("replicas")?)?,
                     isr: list(args.take_key("isr").ok_or("isr")?)?,
+                    recovering: args.take_key("recovering").map_or(Ok(false), str::parse)?,
+                    brokers: self.brokers.clone(),
                 };
                 out = self.on(Event::Lead(term));
             }
@@ -121,12 +154,45 @@ impl Runner for Node {
             "fetched" => {
                 let broker = args.next_pos().ok_or("broker")?.parse()?;
                 let offset = args.next_pos().ok_or("offset")?.parse()?;
-                out = self.on(Event::FollowerFetched { broker, offset });
+                let broker_epoch = args.take_key("epoch").map_or(Ok(-1), str::parse)?;
+                if let Err(code) = self.partition.check_follower(broker, broker_epoch, true) {
+                    out = format!("{code} ");
+                }
+                out += &self.on(Event::FollowerFetched(FollowerFetch {
+                    broker,
+                    broker_epoch,
+                    offset,
+                    log_start: 0,
+                }));
+            }
+            // Registered brokers as id@epoch, those that are fenced with a word.
+            "brokers" => {
+                let mut registered = Vec::new();
+                while let Some(arg) = args.next_pos() {
+                    let active = !arg.ends_with("-fenced");
+                    let (id, epoch) = arg.trim_end_matches("-fenced").split_once('@').ok_or("id@epoch")?;
+                    registered.push((id.parse()?, BrokerStanding { epoch: epoch.parse()?, active }));
+                }
+                self.brokers = Brokers::new(registered);
+                out = self.on(Event::Brokers(self.brokers.clone()));
+            }
+            "replicate" => {
+                let count = args.next_pos().map_or(Ok(1), |arg| arg.parse())?;
+                out = self.replicate(count, args.take_key("epoch").ok_or("epoch")?.parse()?);
+            }
+            "out_of_range" => {
+                let leader_start = args.next_pos().ok_or("start")?.parse()?;
+                let leader_end = args.next_pos().ok_or("end")?.parse()?;
+                out = self.on(Event::OutOfRange { leader_start, leader_end });
+            }
+            "started_over" => {
+                out = self.on(Event::StartedOver { at: args.next_pos().ok_or("offset")?.parse()? })
             }
             "isr" => {
                 let answer = match args.next_pos().ok_or("isr or refused")? {
                     "refused" => IsrAnswer::Refused,
                     isr => IsrAnswer::Decided {
+                        leader_epoch: args.take_key("leader_epoch").map_or(Ok(0), str::parse)?,
                         isr: list(isr)?,
                         partition_epoch: args
                             .take_key("partition_epoch")
@@ -134,7 +200,8 @@ impl Runner for Node {
                             .parse()?,
                     },
                 };
-                out = self.on(Event::IsrAnswered(answer));
+                let asked = self.asked.clone().ok_or("nothing was asked")?;
+                out = self.on(Event::IsrAnswered { asked, answer });
             }
             "leader_said" => {
                 let high_watermark = args.next_pos().ok_or("high watermark")?.parse()?;
@@ -157,7 +224,7 @@ impl Runner for Node {
                 self.now = Millis(args.next_pos().ok_or("time")?.parse()?);
                 let mut effects = Effects::default();
                 self.partition.on_deadline(self.now, &mut effects);
-                out = show(&effects);
+                out = self.show(&effects);
             }
             "show" => {
                 let p = &self.partition;
@@ -176,6 +243,6 @@ impl Runner for Node {
             other => return Err(format!("unknown command {other}").into()),
         }
         args.reject_next()?;
-        Ok(out.trim_start().to_owned())
+        Ok(out.trim().to_owned())
     }
 }

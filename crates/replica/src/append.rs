@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::{
     AckFsync, Replica, ReplicaManager, Ticket, TopicSettings, aside,
-    replica::{Dir, Owned},
+    replica::{Dir, Owned, Woken},
     ticket::Pending,
 };
 
@@ -54,7 +54,7 @@ pub struct FrameRef {
 }
 
 impl FrameRef {
-    fn pin(&self, dir: &Dir) -> Pin {
+    pub(crate) fn pin(&self, dir: &Dir) -> Pin {
         let mut pins = self.pins.lock();
         if let Some((_, pin)) = pins.iter().find(|(number, _)| *number == dir.number) {
             return pin.clone();
@@ -139,7 +139,7 @@ impl ReplicaManager {
             return Err(ProduceRefusal::code(ErrorCode::KAFKA_STORAGE_ERROR));
         }
         let now = self.clock.ticks();
-        let (appended, readable) = replica.with(|owned| {
+        let (appended, woken) = replica.with(|owned| {
             let admitted = owned.partition.admit(&facts, options.origin, options.acks == -1);
             let admitted = admitted.map_err(|refusal| ProduceRefusal {
                 log_start: owned.partition.log_start(),
@@ -153,21 +153,23 @@ impl ReplicaManager {
                     let log = log.ok_or(ProduceRefusal::code(ErrorCode::NOT_LEADER_OR_FOLLOWER))?;
                     write(replica, log, &validated, (base_offset, leader_epoch), options)?;
                     owned.unseen_bytes += validated.batch.bytes.len();
+                    owned.unsent_bytes += validated.batch.bytes.len();
                     let mut effects = Effects::default();
                     owned.partition.appended((now, wall), &facts, end, &mut effects);
-                    let readable = replica.publish(owned, &effects);
+                    let woken = replica.publish(owned, &effects);
                     self.flush_if_due(replica, owned, &settings, facts.last_offset - base_offset + 1, now);
                     let appended =
                         self.appended(replica, owned, &facts, validated.log_append_time, options.acks);
-                    Ok::<_, ProduceRefusal>((appended, readable))
+                    Ok::<_, ProduceRefusal>((appended, woken))
                 }
                 Admitted::Duplicate { base_offset, last_offset, timestamp } => {
                     let facts = BatchFacts { base_offset, last_offset, ..facts };
-                    Ok((self.appended(replica, owned, &facts, timestamp.0, options.acks), None))
+                    let appended = self.appended(replica, owned, &facts, timestamp.0, options.acks);
+                    Ok((appended, Woken::default()))
                 }
             }
         })?;
-        replica.wake(readable, false);
+        replica.wake(woken);
         self.upkeep.appended(validated.batch.bytes.len(), &self.options);
         Ok(appended)
     }
@@ -190,7 +192,7 @@ impl ReplicaManager {
     }
 
     /// `flush.messages` and `flush.ms`, as Kafka has them: records that may be unsynced, and for how long.
-    fn flush_if_due(
+    pub(crate) fn flush_if_due(
         &self,
         replica: &Arc<Replica>,
         owned: &mut Owned,

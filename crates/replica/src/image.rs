@@ -1,13 +1,17 @@
 //! Follows the metadata image: replicas come, go, take and lose the lead, get other settings.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
-use ottla_metadata::{Image, Partition as Assigned, Topic, TopicsDelta};
-use ottla_partition::{Event, LeaderEpochs, LeaderTerm, Partition, Rules};
-use ottla_types::{LeaderEpoch, TopicId, TopicPartition};
+use ottla_metadata::{Image, LeaderRecoveryState, Partition as Assigned, Topic, TopicsDelta};
+use ottla_partition::{BrokerStanding, Brokers, Event, LeaderEpochs, LeaderTerm, Partition, Rules};
+use ottla_types::{LeaderEpoch, NO_LEADER, TopicId, TopicPartition};
 
 use crate::{
     DefaultsOf, HostedTopic, Replica, ReplicaManager, TopicSettings,
+    fetcher::Following,
     load::Found,
     manager::{Hosting, Registry},
     replica::Dir,
@@ -26,6 +30,14 @@ pub struct Leadership {
 
 /// Is told of every change of [`Leadership`], in order, on the thread that applies the image. Must not block.
 pub type LeadershipListener = Box<dyn Fn(&Leadership) + Send + Sync>;
+
+/// What an image changed here.
+#[derive(Default)]
+struct Changes {
+    leadership: Vec<Leadership>,
+    /// Whom replicas follow now.
+    following: Vec<(Arc<Replica>, Following)>,
+}
 
 impl ReplicaManager {
     /// Calls `listener` at every change from now on, and at once for every partition led already.
@@ -47,9 +59,22 @@ impl ReplicaManager {
         let before = std::mem::replace(&mut hosting.image, Arc::clone(image));
         let new_defaults = self.follow_defaults(&mut hosting, &before, image);
         let delta = TopicsDelta::between(&before, image);
-        let mut changes = Vec::new();
+        let mut changes = Changes::default();
+        let brokers_changed = !Arc::ptr_eq(&before.brokers, &image.brokers);
+        if brokers_changed {
+            hosting.brokers = standing(image);
+            for replica in self.followed_leaders() {
+                replica.on(&*self.clock, Event::Brokers(hosting.brokers.clone()));
+            }
+        }
         if !delta.is_empty() {
             self.apply_topics(&mut hosting, &delta, &mut changes);
+        }
+        if let Some(replication) = self.replication.get() {
+            if brokers_changed {
+                replication.brokers_changed(image);
+            }
+            replication.follow(changes.following);
         }
         if !Arc::ptr_eq(&before.configs, &image.configs) {
             self.apply_settings(&before, image, &hosting.defaults, new_defaults);
@@ -57,20 +82,22 @@ impl ReplicaManager {
         if std::mem::take(&mut hosting.first) {
             self.drop_strays(&mut hosting);
         }
-        for change in &changes {
+        for change in &changes.leadership {
             self.listeners.read().iter().for_each(|listener| listener(change));
         }
     }
 
-    fn apply_topics(&self, hosting: &mut Hosting, delta: &TopicsDelta, changes: &mut Vec<Leadership>) {
+    fn apply_topics(&self, hosting: &mut Hosting, delta: &TopicsDelta, changes: &mut Changes) {
         let mut registry = Registry::clone(&self.registry.load());
         for topic in &delta.deleted {
             self.drop_topic(&mut registry, topic, changes);
         }
         let mut counts = self.replica_counts(&registry);
-        let changed = delta.changed.iter().map(|(_, after)| after);
-        for topic in delta.created.iter().chain(changed) {
-            self.host_topic(hosting, &mut registry, topic, &mut counts, changes);
+        let created = delta.created.iter().map(|topic| (None, topic));
+        for (before, topic) in
+            created.chain(delta.changed.iter().map(|(before, after)| (Some(before), after)))
+        {
+            self.host_topic(hosting, &mut registry, (before, topic), &mut counts, changes);
         }
         self.registry.store(Arc::new(registry));
     }
@@ -85,7 +112,7 @@ impl ReplicaManager {
         counts
     }
 
-    fn drop_topic(&self, registry: &mut Registry, topic: &Topic, changes: &mut Vec<Leadership>) {
+    fn drop_topic(&self, registry: &mut Registry, topic: &Topic, changes: &mut Changes) {
         let Some(hosted) = registry.by_id.remove(&topic.id) else { return };
         if registry.by_name.get(&hosted.name).is_some_and(|named| named.id == topic.id) {
             registry.by_name.remove(&hosted.name);
@@ -95,10 +122,11 @@ impl ReplicaManager {
         }
     }
 
-    fn remove(&self, replica: &Arc<Replica>, changes: &mut Vec<Leadership>) {
+    fn remove(&self, replica: &Arc<Replica>, changes: &mut Changes) {
         if replica.view().is_leader {
-            changes.push(leadership(replica, None));
+            changes.leadership.push(leadership(replica, None));
         }
+        changes.following.push((Arc::clone(replica), Following::NOBODY));
         if let Some(log) = self.retire(replica)
             && let Err(fault) = replica.dir.dir.remove_log(log)
         {
@@ -110,15 +138,16 @@ impl ReplicaManager {
         &self,
         hosting: &mut Hosting,
         registry: &mut Registry,
-        topic: &Arc<Topic>,
+        (before, topic): (Option<&Arc<Topic>>, &Arc<Topic>),
         counts: &mut [usize],
-        changes: &mut Vec<Leadership>,
+        changes: &mut Changes,
     ) {
         let known = registry.by_id.get(&topic.id).cloned();
         let settings = Arc::new(hosting.defaults.with(hosting.image.topic_config(&topic.name)));
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (number, assigned) in topic.iter() {
             let held = known.as_ref().and_then(|topic| topic.partition(number)).cloned();
+            let known_here = held.as_ref().map(|replica| replica.topic_id);
             let replica = match (assigned.is_replica(self.options.node), held) {
                 (true, Some(replica)) => Some(replica),
                 (true, None) => self.create(hosting, topic, number, &settings, counts),
@@ -128,8 +157,11 @@ impl ReplicaManager {
                 }
                 (false, None) => None,
             };
-            if let Some(replica) = &replica {
-                self.assign(replica, assigned, changes);
+            let before = before.and_then(|topic| topic.partition(number));
+            if let Some(replica) = &replica
+                && (known_here.is_none() || before.is_none_or(|before| !Arc::ptr_eq(before, assigned)))
+            {
+                self.assign(replica, assigned, &hosting.brokers, changes);
             }
             partitions.push(replica);
         }
@@ -193,7 +225,7 @@ impl ReplicaManager {
         }
     }
 
-    fn assign(&self, replica: &Arc<Replica>, assigned: &Assigned, changes: &mut Vec<Leadership>) {
+    fn assign(&self, replica: &Arc<Replica>, assigned: &Assigned, brokers: &Brokers, changes: &mut Changes) {
         let before = replica.view();
         let leads = assigned.leader == self.options.node;
         let event = if leads {
@@ -202,20 +234,31 @@ impl ReplicaManager {
                 partition_epoch: assigned.partition_epoch,
                 replicas: assigned.replicas.clone(),
                 isr: assigned.isr.clone(),
+                recovering: assigned.leader_recovery_state == LeaderRecoveryState::Recovering,
+                brokers: brokers.clone(),
             })
         } else {
             Event::Follow { leader: assigned.leader, leader_epoch: assigned.leader_epoch }
         };
-        replica.on(&*self.clock, event);
-        if leads && assigned.replicas.len() > 1 {
-            let mut followed = self.with_followers.lock();
-            followed
-                .retain(|held| held.strong_count() > 0 && !std::ptr::eq(held.as_ptr(), Arc::as_ptr(replica)));
-            followed.push(Arc::downgrade(replica));
+        if let Some(proposal) = replica.on(&*self.clock, event) {
+            self.propose(replica.id(), proposal);
+        }
+        if leads && assigned.replicas.len() > 1 && !replica.followed.swap(true, Ordering::AcqRel) {
+            self.with_followers.lock().push(Arc::downgrade(replica));
+        }
+        let following = Following {
+            leader: if leads { NO_LEADER } else { assigned.leader },
+            leader_epoch: assigned.leader_epoch,
+        };
+        if leads != before.is_leader
+            || before.leader != assigned.leader
+            || before.leader_epoch != assigned.leader_epoch
+        {
+            changes.following.push((Arc::clone(replica), following));
         }
         let now_leads = leads.then_some(assigned.leader_epoch);
         if now_leads != before.is_leader.then_some(before.leader_epoch) {
-            changes.push(leadership(replica, now_leads));
+            changes.leadership.push(leadership(replica, now_leads));
         }
     }
 
@@ -291,6 +334,15 @@ fn keep_stray(dir: &Dir, found: Found, why: &str) {
         ),
         Err(fault) => dir.fail(&fault),
     }
+}
+
+fn standing(image: &Image) -> Brokers {
+    Brokers::new(
+        image
+            .brokers
+            .values()
+            .map(|broker| (broker.id, BrokerStanding { epoch: broker.epoch, active: broker.is_active() })),
+    )
 }
 
 fn leadership(replica: &Replica, leads: Option<LeaderEpoch>) -> Leadership {

@@ -10,6 +10,8 @@
 
 mod append;
 mod aside;
+mod fetcher;
+mod follow;
 mod followers;
 mod image;
 mod load;
@@ -26,12 +28,16 @@ mod upkeep;
 
 pub use append::{AppendOptions, Appended, FrameRef, ProduceRefusal};
 pub use aside::aside;
+pub use fetcher::{
+    ControllerLink, FetchOptions, Following, LeaderLink, LeaderLinks, LinkError, PeerLinks, ReplicationParts,
+};
+pub use follow::{FollowError, FromLeader, LeaderRef, Refusal};
 pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};
 pub use offsets::{FoundOffset, Isolation, OffsetQuery};
 pub use options::{AckFsync, DefaultsOf, ReplicaOptions};
 pub use ottla_partition::{
-    AbortedTransaction, EpochEnd, IsrAnswer, IsrProposal, Origin, ProducerState, RemoteReplica,
+    AbortedTransaction, EpochEnd, FollowerFetch, IsrAnswer, IsrProposal, Origin, ProducerState, RemoteReplica,
 };
 pub use poll::LongPoll;
 pub use read::{Fetched, ReadAs, ReadRequest};

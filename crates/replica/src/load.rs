@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_partition::{BatchFacts, ProducerTable};
 use ottla_records::{Batch, BatchHeader};
-use ottla_storage::{Fault, Loader, Log, LogConfig, LogReader, PartitionLoader};
+use ottla_storage::{Fault, Loader, Log, LogConfig, PartitionLoader};
 use ottla_types::{Millis, Offset, TopicId, TopicPartition};
 use parking_lot::Mutex;
 
@@ -105,10 +105,20 @@ fn learn(producers: &mut ProducerTable, header: &BatchHeader, control: Option<&B
     }
 }
 
-/// The producers that a whole log tells of. For a log that was cut, which is rare.
-pub(crate) fn replay(reader: &Arc<LogReader>) -> ProducerTable {
-    let mut producers = ProducerTable::default();
-    for batch in reader.batches_from(reader.log_start()).map_while(Result::ok) {
+/// The producers that a log tells of which was cut: from the newest snapshot that still holds.
+pub(crate) fn replay(log: &Log) -> ProducerTable {
+    let reader = log.reader();
+    let snapshot = log.producer_snapshot();
+    let restored = snapshot.and_then(|(offset, bytes)| {
+        let table = if bytes.is_empty() {
+            Ok(ProducerTable::default())
+        } else {
+            ProducerTable::from_snapshot(&bytes)
+        };
+        Some((offset, table.ok()?))
+    });
+    let (from, mut producers) = restored.unwrap_or((reader.log_start(), ProducerTable::default()));
+    for batch in reader.batches_from(from.max(reader.log_start())).map_while(Result::ok) {
         learn(&mut producers, &batch.header, Some(&batch), Millis(i64::MAX));
     }
     producers

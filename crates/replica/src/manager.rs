@@ -3,20 +3,21 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use ottla_metadata::Image;
-use ottla_partition::{Event, IsrAnswer, IsrProposal};
+use ottla_partition::{Brokers, Event, FollowerFetch, IsrAnswer, IsrProposal};
 use ottla_storage::{Fault, LogDir};
-use ottla_types::{Clock, NodeId, Offset, TopicId, TopicPartition, TopicPartitionId};
+use ottla_types::{Clock, NodeId, TopicId, TopicPartition, TopicPartitionId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
     LeadershipListener, Replica, ReplicaOptions, TopicSettings,
+    fetcher::Replication,
     load::{Finder, Found},
     replica::{Dir, report},
     sync::Syncer,
@@ -64,6 +65,8 @@ pub(crate) struct Hosting {
     pub(crate) first: bool,
     /// What a topic gets that says nothing.
     pub(crate) defaults: TopicSettings,
+    /// How the brokers stand in the image.
+    pub(crate) brokers: Brokers,
 }
 
 /// This broker's replicas.
@@ -78,7 +81,11 @@ pub struct ReplicaManager {
     pub(crate) with_followers: Mutex<Vec<Weak<Replica>>>,
     pub(crate) listeners: RwLock<Vec<LeadershipListener>>,
     /// In-sync set changes to be asked of the controller: the newest per partition.
-    proposals: Mutex<HashMap<TopicPartitionId, IsrProposal>>,
+    pub(crate) proposals: Mutex<HashMap<TopicPartitionId, IsrProposal>>,
+    /// Epoch of this broker's registration; -1 before.
+    pub(crate) broker_epoch: AtomicI64,
+    /// What fetches from leaders and asks the controller, once there is a network.
+    pub(crate) replication: OnceLock<Replication>,
 }
 
 impl ReplicaManager {
@@ -125,11 +132,14 @@ impl ReplicaManager {
                 damaged,
                 first: true,
                 defaults,
+                brokers: Brokers::default(),
             }),
             upkeep: Arc::default(),
             with_followers: Mutex::default(),
             listeners: RwLock::default(),
             proposals: Mutex::default(),
+            broker_epoch: AtomicI64::new(-1),
+            replication: OnceLock::new(),
         });
         Upkeep::start(&manager).map_err(thread_fault(&manager.dirs))?;
         Ok(manager)
@@ -180,9 +190,10 @@ impl ReplicaManager {
         registry.by_id.values().flat_map(|topic| topic.replicas()).for_each(&mut f);
     }
 
-    /// A follower fetched `replica` from `offset` on, so it has all before.
-    pub fn follower_fetched(&self, replica: &Replica, broker: NodeId, offset: Offset) {
-        if let Some(proposal) = replica.on(&*self.clock, Event::FollowerFetched { broker, offset }) {
+    /// A follower fetched `replica` from `fetch.offset` on, so it has all before. One that
+    /// [`Replica::check_follower`] turns away changes nothing.
+    pub fn follower_fetched(&self, replica: &Replica, fetch: FollowerFetch) {
+        if let Some(proposal) = replica.on(&*self.clock, Event::FollowerFetched(fetch)) {
             self.propose(replica.id(), proposal);
         }
     }
@@ -195,14 +206,32 @@ impl ReplicaManager {
     }
 
     /// The controller answered a proposal.
-    pub fn isr_answered(&self, id: TopicPartitionId, answer: IsrAnswer) {
+    pub fn isr_answered(&self, id: TopicPartitionId, asked: IsrProposal, answer: IsrAnswer) {
         if let Some(replica) = self.by_id(id) {
-            replica.on(&*self.clock, Event::IsrAnswered(answer));
+            replica.on(&*self.clock, Event::IsrAnswered { asked, answer });
         }
     }
 
     pub(crate) fn propose(&self, id: TopicPartitionId, proposal: IsrProposal) {
         self.proposals.lock().insert(id, proposal);
+        if let Some(replication) = self.replication.get() {
+            replication.proposals_came();
+        }
+    }
+
+    /// Leaders that others follow; those that do not lead any more are let go.
+    pub(crate) fn followed_leaders(&self) -> Vec<Arc<Replica>> {
+        let mut leaders = Vec::new();
+        self.with_followers.lock().retain(|held| {
+            let Some(replica) = held.upgrade() else { return false };
+            if !replica.view().is_leader {
+                replica.followed.store(false, Ordering::Release);
+                return false;
+            }
+            leaders.push(replica);
+            true
+        });
+        leaders
     }
 
     /// Log dirs that failed since the start.
@@ -240,6 +269,9 @@ impl ReplicaManager {
 
     /// Ends this manager's threads and leaves the disk as it is: as after a crash.
     pub fn halt(&self) {
+        if let Some(replication) = self.replication.get() {
+            replication.stop();
+        }
         self.upkeep.stop();
         for dir in &self.dirs {
             dir.syncer.stop();
@@ -264,6 +296,9 @@ impl ReplicaManager {
 
 impl Drop for ReplicaManager {
     fn drop(&mut self) {
+        if let Some(replication) = self.replication.get() {
+            replication.stop();
+        }
         self.upkeep.stop();
     }
 }

@@ -39,15 +39,30 @@ impl Waiter {
     }
 }
 
-/// The long polls on one partition. Empty and without memory while nobody waits.
+/// Who waits on a partition: followers for appends, consumers for the high watermark.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
+    pub(crate) followers: Waiting,
+    pub(crate) consumers: Waiting,
+}
+
+impl Waiters {
+    /// Something else than bytes happened (the leader changed, the partition is gone): everybody looks again.
+    pub(crate) fn wake_all(&self) {
+        self.followers.notify(usize::MAX);
+        self.consumers.notify(usize::MAX);
+    }
+}
+
+/// Long polls on one partition. Empty and without memory while nobody waits.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
     list: Mutex<Vec<Arc<Waiter>>>,
     /// Length of the list, to be looked at without the lock.
     count: AtomicUsize,
 }
 
-impl Waiters {
+impl Waiting {
     /// `bytes` more are readable. Call after the view that shows them was published.
     pub(crate) fn notify(&self, bytes: usize) {
         // Pairs with the fence in `LongPoll::watch`: either we see the waiter or it sees the view.
@@ -62,11 +77,6 @@ impl Waiters {
             !waiter.is_done()
         });
         self.count.store(list.len(), Ordering::Relaxed);
-    }
-
-    /// Something else than bytes happened (the leader changed, the partition is gone): everybody looks again.
-    pub(crate) fn wake_all(&self) {
-        self.notify(usize::MAX);
     }
 
     fn register(&self, waiter: &Arc<Waiter>) {
@@ -98,7 +108,8 @@ impl LongPoll {
     /// the caller found. False when it has moved already: then read again rather than wait.
     #[must_use]
     pub fn watch(&self, replica: &Replica, seen: Offset, follower: bool) -> bool {
-        replica.waiters.register(&self.waiter);
+        let waiters = &replica.waiters;
+        (if follower { &waiters.followers } else { &waiters.consumers }).register(&self.waiter);
         fence(Ordering::SeqCst);
         let view = replica.view();
         (if follower { view.log_end } else { view.high_watermark }) == seen

@@ -91,6 +91,17 @@ pub(crate) fn report(offline: &AtomicBool, fault: &Fault) {
     }
 }
 
+/// Whom a change concerns that waits.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "somebody may wait for it"]
+pub(crate) struct Woken {
+    /// Bytes that followers may fetch now.
+    replicable: Option<usize>,
+    /// Bytes that consumers may read now.
+    readable: Option<usize>,
+    everybody: bool,
+}
+
 /// What the lock guards.
 pub(crate) struct Owned {
     pub(crate) partition: Partition,
@@ -100,6 +111,8 @@ pub(crate) struct Owned {
     pub(crate) waiting: VecDeque<(Offset, Arc<Pending>)>,
     /// Bytes appended that the high watermark has not passed.
     pub(crate) unseen_bytes: usize,
+    /// Bytes appended that followers have not been woken for.
+    pub(crate) unsent_bytes: usize,
     /// Records appended since the last flush that `flush.messages` or `flush.ms` asked for.
     pub(crate) unflushed: i64,
 }
@@ -114,6 +127,8 @@ pub struct Replica {
     pub(crate) waiters: Waiters,
     /// The high watermark moved since Kafka's checkpoint files were written.
     pub(crate) moved: AtomicBool,
+    /// In the manager's list of leaders that others follow.
+    pub(crate) followed: AtomicBool,
     /// In the upkeep's list of logs to be flushed.
     pub(crate) flush_planned: AtomicBool,
     owned: Mutex<Owned>,
@@ -137,12 +152,14 @@ impl Replica {
             settings: ArcSwap::new(settings),
             waiters: Waiters::default(),
             moved: AtomicBool::new(false),
+            followed: AtomicBool::new(false),
             flush_planned: AtomicBool::new(false),
             owned: Mutex::new(Owned {
                 partition,
                 log: Some(log),
                 waiting: VecDeque::new(),
                 unseen_bytes: 0,
+                unsent_bytes: 0,
                 unflushed: 0,
             }),
             view: Mutex::new(view),
@@ -179,20 +196,30 @@ impl Replica {
         self.reader.size()
     }
 
-    /// Whole batches from the one that holds `from` up to the high watermark, for coordinators that load. Memory is
-    /// bounded by the largest batch and the reader's chunk.
+    /// Whole batches from the one that holds `from` up to the log's end as it is now, for coordinators that load: a new
+    /// leader has what was acknowledged before it has heard how far that is. Memory is bounded by the largest batch and
+    /// the reader's chunk.
     pub fn batches(&self, from: Offset) -> impl Iterator<Item = Result<Batch, ReadError>> + use<> {
-        let end = self.view().high_watermark;
+        let end = self.view().log_end;
         let within = move |batch: &Result<Batch, ReadError>| {
             batch.as_ref().map_or(true, |batch| batch.header.base_offset < end)
         };
         self.reader.batches_from(from).take_while(within)
     }
 
-    /// Whether `broker` holds another replica of this partition, and this broker leads it.
-    #[must_use]
-    pub fn is_followed_by(&self, broker: NodeId) -> bool {
-        self.owned.lock().partition.remotes().iter().any(|remote| remote.broker == broker)
+    /// Whether a follower's fetch is to be answered. `names_epoch`: it names the leader epoch it believes in, and that
+    /// one was checked.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER` when another broker leads or the follower has been started anew since (KIP-903);
+    /// `UNKNOWN_LEADER_EPOCH` for a follower that has heard of its replica before we have.
+    pub fn check_follower(
+        &self,
+        broker: NodeId,
+        broker_epoch: i64,
+        names_epoch: bool,
+    ) -> Result<(), ErrorCode> {
+        self.owned.lock().partition.check_follower(broker, broker_epoch, names_epoch)
     }
 
     /// OffsetForLeaderEpoch: the largest epoch not after `epoch`, and where it ends.
@@ -235,7 +262,7 @@ impl Replica {
         self.perform(&mut owned, &mut effects);
         let woken = self.publish(&mut owned, &effects);
         drop(owned);
-        self.wake(woken, effects.resigned);
+        self.wake(woken);
         effects.propose_isr
     }
 
@@ -248,18 +275,33 @@ impl Replica {
         owned.partition.on_deadline(now, &mut effects);
         let woken = self.publish(&mut owned, &effects);
         drop(owned);
-        self.wake(woken, false);
+        self.wake(woken);
         effects.propose_isr
     }
 
-    fn perform(&self, owned: &mut Owned, effects: &mut Effects) {
+    /// Does to the log what the machine decided, and tells it.
+    pub(crate) fn perform(&self, owned: &mut Owned, effects: &mut Effects) {
         let Some(log) = &mut owned.log else { return };
         if let Some(end) = effects.truncate_to {
+            let (before, high_watermark) = (owned.partition.log_end(), owned.partition.high_watermark());
+            tracing::info!("{}: truncated from {before} to {end}: the leader's history differs", self.name);
+            if end < high_watermark {
+                tracing::warn!("{}: truncated below the high watermark {high_watermark}", self.name);
+            }
             match log.truncate_to(end) {
                 Ok(()) => {
-                    let producers = Box::new(crate::load::replay(&self.reader));
-                    owned.partition.on(Millis(0), Event::Truncated { end, producers }, effects);
+                    let blank = owned.partition.producers().is_blank();
+                    let producers = if blank { Default::default() } else { crate::load::replay(log) };
+                    let event = Event::Truncated { end, producers: Box::new(producers) };
+                    owned.partition.on(Millis(0), event, effects);
                 }
+                Err(fault) => self.dir.fail(&fault),
+            }
+        }
+        if let Some(at) = effects.start_over_at {
+            tracing::info!("{}: starts over at {at}, where the leader's log starts", self.name);
+            match log.truncate_fully_and_start_at(at) {
+                Ok(()) => owned.partition.on(Millis(0), Event::StartedOver { at }, effects),
                 Err(fault) => self.dir.fail(&fault),
             }
         }
@@ -274,11 +316,11 @@ impl Replica {
         }
     }
 
-    /// Makes what changed visible and finishes acknowledgements that waited for it. Returns the bytes that became
-    /// readable; call [`wake`](Self::wake) with them once the lock is released.
-    pub(crate) fn publish(&self, owned: &mut Owned, effects: &Effects) -> Option<usize> {
+    /// Makes what changed visible and finishes acknowledgements that waited for it. Call [`wake`](Self::wake) with what
+    /// it returns once the lock is released.
+    pub(crate) fn publish(&self, owned: &mut Owned, effects: &Effects) -> Woken {
         if !effects.moved {
-            return None;
+            return Woken::default();
         }
         let view = view_of(&owned.partition);
         let before = std::mem::replace(&mut *self.view.lock(), view);
@@ -291,18 +333,29 @@ impl Replica {
             }
         }
         self.acknowledge(owned, view.high_watermark);
-        let readable = owned.unseen_bytes;
+        let mut woken = Woken { everybody: effects.resigned, ..Woken::default() };
+        if view.log_end > before.log_end {
+            woken.replicable = Some(std::mem::take(&mut owned.unsent_bytes));
+        }
+        if view.high_watermark > before.high_watermark {
+            woken.readable = Some(owned.unseen_bytes);
+        }
         if view.high_watermark >= view.log_end {
             owned.unseen_bytes = 0;
         }
-        (view.high_watermark > before.high_watermark || view.log_end > before.log_end).then_some(readable)
+        woken
     }
 
-    pub(crate) fn wake(&self, readable: Option<usize>, everybody: bool) {
-        if everybody {
-            self.waiters.wake_all();
-        } else if let Some(bytes) = readable {
-            self.waiters.notify(bytes);
+    pub(crate) fn wake(&self, woken: Woken) {
+        if woken.everybody {
+            return self.waiters.wake_all();
+        }
+        // At least one: what was there before the start has no count.
+        if let Some(bytes) = woken.replicable {
+            self.waiters.followers.notify(bytes.max(1));
+        }
+        if let Some(bytes) = woken.readable {
+            self.waiters.consumers.notify(bytes.max(1));
         }
     }
 

@@ -229,8 +229,7 @@ impl ReplicaManager {
 
     fn check_lag(&self, now: Millis) {
         // Only leaders with other replicas have a deadline; a broker that is alone has none to visit.
-        let with_followers = self.with_followers.lock().clone();
-        for replica in with_followers.iter().filter_map(Weak::upgrade) {
+        for replica in self.followed_leaders() {
             if let Some(proposal) = replica.on_deadline(now) {
                 self.propose(replica.id(), proposal);
             }

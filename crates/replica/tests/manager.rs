@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 use common::{Node, batch, idempotent};
 use ottla_protocol::persisted::metadata::ConfigRecord;
 use ottla_replica::{
-    AppendOptions, Isolation, Leadership, LongPoll, OffsetQuery, Origin, ReadAs, ReadRequest, Replica, Ticket,
+    AppendOptions, FollowerFetch, Isolation, Leadership, LongPoll, OffsetQuery, Origin, ReadAs, ReadRequest,
+    Replica, Ticket,
 };
 use ottla_types::{ErrorCode, Offset};
 use parking_lot::Mutex;
@@ -245,12 +246,15 @@ async fn replicated_partitions_wait_for_their_followers() {
     let appended = manager.append(&replica, &batch(2), &ALL).expect("appended");
     assert_eq!(appended.ticket.ready(), None);
     assert_eq!(replica.view().high_watermark, 0);
-    assert!(replica.is_followed_by(2) && !replica.is_followed_by(3));
+    assert_eq!(replica.check_follower(2, -1, true), Ok(()));
+    assert_eq!(replica.check_follower(3, -1, true), Err(ErrorCode::UNKNOWN_LEADER_EPOCH));
+    assert_eq!(replica.check_follower(3, -1, false), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     let poll = LongPoll::new(1);
     assert!(poll.watch(&replica, 0, false));
-    manager.follower_fetched(&replica, 2, 0);
+    let fetched = |offset| FollowerFetch { broker: 2, broker_epoch: -1, offset, log_start: 0 };
+    manager.follower_fetched(&replica, fetched(0));
     assert_eq!(appended.ticket.ready(), None);
-    manager.follower_fetched(&replica, 2, 2);
+    manager.follower_fetched(&replica, fetched(2));
     assert_eq!(appended.ticket.done().await, ErrorCode::NONE);
     assert!(poll.until(Instant::now() + Duration::from_secs(5)).await, "the high watermark woke it");
     // The follower is slow: after a while the controller is asked to let it go.
@@ -260,8 +264,8 @@ async fn replicated_partitions_wait_for_their_followers() {
     let proposals = manager.take_isr_proposals();
     assert_eq!(proposals.len(), 1);
     assert_eq!(proposals[0].1.isr, [1]);
-    let answer = ottla_replica::IsrAnswer::Decided { partition_epoch: 1, isr: vec![1] };
-    manager.isr_answered(proposals[0].0, answer);
+    let answer = ottla_replica::IsrAnswer::Decided { leader_epoch: 0, partition_epoch: 1, isr: vec![1] };
+    manager.isr_answered(proposals[0].0, proposals[0].1.clone(), answer);
     // Alone now: its disk has to have it.
     assert_eq!(waiting.ticket.done().await, ErrorCode::NONE);
 }

@@ -40,6 +40,8 @@ pub(crate) struct Wanted {
     pub(crate) current_leader_epoch: LeaderEpoch,
     /// Epoch of the last record it has; -1 for none.
     pub(crate) last_fetched_epoch: LeaderEpoch,
+    /// Where its own log starts, when it is a follower.
+    pub(crate) log_start: Offset,
 }
 
 /// What was found for one partition, as far as sessions care.

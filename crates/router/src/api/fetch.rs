@@ -29,7 +29,9 @@ use ottla_protocol::{
     StrBytes,
     messages::{FetchRequest, TopicName},
 };
-use ottla_replica::{Fetched, HostedTopic, LongPoll, ReadAs, ReadRequest, Replica, ReplicaManager};
+use ottla_replica::{
+    Fetched, FollowerFetch, HostedTopic, LongPoll, ReadAs, ReadRequest, Replica, ReplicaManager,
+};
 use ottla_types::{ErrorCode, Millis, NO_LEADER, NodeId, TopicId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -62,6 +64,8 @@ struct Shared {
 #[derive(Clone, Debug)]
 struct Terms {
     reader: ReadAs,
+    /// The follower's broker epoch; -1 when it does not say (before version 15).
+    broker_epoch: i64,
     /// Only leaders may answer.
     leader_only: bool,
     /// The consumer's rack, when replicas are chosen by it.
@@ -129,6 +133,7 @@ impl Handler for Fetch {
         let rack = Some(&request.rack_id).filter(|rack| may_follow && shared.by_rack && !rack.is_empty());
         let mut terms = Terms {
             reader,
+            broker_epoch: request.replica_state.replica_epoch,
             leader_only: !may_follow,
             rack: rack.cloned(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
@@ -150,7 +155,7 @@ impl Handler for Fetch {
             }
             Err(code) => return Reply::Now(FetchReply::refused(code)),
         };
-        let found = shared.read(&wanted, &terms);
+        let found = shared.read(&wanted, &terms, true);
         if terms.max_wait.is_zero() || is_enough(&found, &terms) {
             return Reply::Now(shared.reply(wanted, found, &terms));
         }
@@ -165,7 +170,8 @@ impl Handler for Fetch {
 
 impl Shared {
     /// Reads everything that is wanted, within the limits.
-    fn read(&self, wanted: &[Wanted], terms: &Terms) -> Vec<Found> {
+    /// Where followers are is noted when they ask, `arrived`, not when they have waited.
+    fn read(&self, wanted: &[Wanted], terms: &Terms, arrived: bool) -> Vec<Found> {
         let mut left = terms.max_bytes;
         let mut any = false;
         let mut topic: Option<(TopicId, TopicName, Option<Arc<HostedTopic>>)> = None;
@@ -183,7 +189,7 @@ impl Shared {
             }
             let hosted = topic.as_ref().and_then(|(_, _, hosted)| hosted.as_ref());
             let one = match hosted.and_then(|hosted| hosted.partition(key.partition)) {
-                Some(replica) => self.read_one(replica, one, terms, (left, !any)),
+                Some(replica) => self.read_one(replica, one, terms, (left, !any), arrived),
                 None => Found::new(None, Err(self.absent(key, terms.uses_ids))),
             };
             if let Ok(fetched) = &one.fetched {
@@ -201,10 +207,11 @@ impl Shared {
         wanted: &Wanted,
         terms: &Terms,
         (left, first): (usize, bool),
+        arrived: bool,
     ) -> Found {
         let held = Some(Arc::clone(replica));
         if let ReadAs::Follower(broker) = terms.reader
-            && let Err(code) = check_follower(replica, broker, wanted)
+            && let Err(code) = check_follower(replica, broker, wanted, terms)
         {
             return Found::new(held, Err(code));
         }
@@ -223,9 +230,16 @@ impl Shared {
             last_fetched_epoch: wanted.last_fetched_epoch,
         });
         if let ReadAs::Follower(broker) = terms.reader
+            && arrived
             && !fetched.is_final()
         {
-            self.replicas.follower_fetched(replica, broker, wanted.fetch_offset);
+            let fetch = FollowerFetch {
+                broker,
+                broker_epoch: terms.broker_epoch,
+                offset: wanted.fetch_offset,
+                log_start: wanted.log_start,
+            };
+            self.replicas.follower_fetched(replica, fetch);
         }
         let preferred = preferred.filter(|_| !fetched.is_final());
         Found { replica: held, fetched: Ok(fetched), preferred }
@@ -284,7 +298,7 @@ impl Shared {
             }
             drop(found);
             let in_time = !still || poll.until(deadline).await;
-            found = self.read(wanted, terms);
+            found = self.read(wanted, terms, false);
             if !in_time || is_enough(&found, terms) || Instant::now() >= deadline {
                 return found;
             }
@@ -333,7 +347,9 @@ impl Shared {
                 topic.and_then(|topic| leader_hint(&image, topic, key.partition, &terms.listener))
             {
                 partition.current_leader = Some(leader);
+                // A follower knows where brokers are, and Kafka tells it nothing of that.
                 if let Some(endpoint) = endpoint
+                    && !matches!(terms.reader, ReadAs::Follower(_))
                     && !reply.endpoints.iter().any(|held| held.node == endpoint.node)
                 {
                     reply.endpoints.push(endpoint);
@@ -369,18 +385,19 @@ fn knows_follower_fetching(version: i16) -> bool {
 }
 
 /// Whether a broker's fetch is to be answered, in Kafka's order: its leader epoch, our leadership, its replica.
-fn check_follower(replica: &Replica, broker: NodeId, wanted: &Wanted) -> Result<(), ErrorCode> {
+fn check_follower(
+    replica: &Replica,
+    broker: NodeId,
+    wanted: &Wanted,
+    terms: &Terms,
+) -> Result<(), ErrorCode> {
     let view = replica.view();
     Replica::check_epoch(&view, wanted.current_leader_epoch)?;
     if !view.is_leader {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    if replica.is_followed_by(broker) {
-        return Ok(());
-    }
-    // With an epoch: it has heard of its replica before we have, and asks again.
-    let has_epoch = wanted.current_leader_epoch >= 0;
-    Err(if has_epoch { ErrorCode::UNKNOWN_LEADER_EPOCH } else { ErrorCode::NOT_LEADER_OR_FOLLOWER })
+    // With an epoch it may have heard of its replica before we have, and asks again.
+    replica.check_follower(broker, terms.broker_epoch, wanted.current_leader_epoch >= 0)
 }
 
 /// Who reads; `None` for an isolation level that does not exist.
@@ -408,6 +425,7 @@ fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
                 max_bytes: partition.partition_max_bytes,
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
+                log_start: partition.log_start_offset,
             });
         }
     }

@@ -109,6 +109,7 @@ impl Runner for Client {
                         max_bytes: 100,
                         current_leader_epoch: -1,
                         last_fetched_epoch: -1,
+                        log_start: -1,
                     });
                 }
                 let request = SessionRequest { id, epoch, uses_ids, follower };
