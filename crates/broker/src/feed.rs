@@ -95,7 +95,9 @@ pub(crate) fn start(
     let (stop, stopping) = watch::channel(false);
     let (leader, leads) = watch::channel(None);
     let (fault, faulty) = watch::channel(None);
-    let runner = Runner { observer, store, publish, peers: HashMap::new(), options, leader, told: None };
+    let peers = HashMap::new();
+    let (told, followed) = (None, false);
+    let runner = Runner { observer, store, publish, peers, options, leader, told, followed };
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("metadata-feed".into()).spawn(move || {
         if let Err(problem) = runtime.block_on(runner.run(stopping)) {
@@ -115,6 +117,8 @@ struct Runner {
     leader: watch::Sender<Option<ControllerAddress>>,
     /// What was last complained about.
     told: Option<String>,
+    /// A leader has sent its log.
+    followed: bool,
 }
 
 /// Wait before the next question when one was not answered well.
@@ -180,7 +184,7 @@ impl Runner {
         }
     }
 
-    /// True when the next question may follow at once. An error ends the feed: this node's disk.
+    /// True when the next question may follow at once. An error ends the feed: this node's disk, or a foreign cluster.
     fn carry_out(&mut self, verdict: Verdict) -> Result<bool> {
         match verdict {
             Verdict::Append { records, high_watermark } => {
@@ -189,6 +193,7 @@ impl Runner {
                     (self.publish)(Arc::new(self.store.image().clone()));
                 }
                 self.told = None;
+                self.followed = true;
             }
             Verdict::Truncate { epoch, end } => self.store.truncate(epoch, end)?,
             Verdict::BeginSnapshot(id) => self.store.begin_snapshot(id)?,
@@ -199,6 +204,9 @@ impl Runner {
                 }
             }
             Verdict::Redirected => {}
+            // Once one of them has been followed, a stranger at an address of theirs is no reason to end.
+            Verdict::Foreign(why) if !self.followed => anyhow::bail!(why),
+            Verdict::Foreign(why) => return self.carry_out(Verdict::Wait(Some(why))),
             Verdict::Wait(problem) => {
                 if let Some(problem) = problem
                     && self.told.as_ref() != Some(&problem)

@@ -67,6 +67,8 @@ pub(super) enum Verdict {
     Piece { id: SnapshotId, bytes: Bytes, last: bool },
     /// Somebody else leads, whose address is known now: ask there.
     Redirected,
+    /// They are the controllers of another cluster: nothing they say is for this node.
+    Foreign(String),
     /// Ask again after a while, somewhere else maybe. Says what went wrong, if it is worth a word.
     Wait(Option<String>),
 }
@@ -296,14 +298,14 @@ impl Observer {
 
     fn refused(&mut self, error: ErrorCode) -> Verdict {
         self.failed();
-        Verdict::Wait(Some(match error {
-            ErrorCode::INCONSISTENT_CLUSTER_ID => format!(
-                "The controllers belong to another cluster: this node's log directories are formatted for cluster {} \
-                 ({error})",
+        if error == ErrorCode::INCONSISTENT_CLUSTER_ID {
+            return Verdict::Foreign(format!(
+                "The controllers belong to another cluster than this node's log directories, which are formatted for \
+                 cluster {} ({error})",
                 self.me.cluster_id
-            ),
-            error => format!("The controller refused to send its log: {error}"),
-        }))
+            ));
+        }
+        Verdict::Wait(Some(format!("The controller refused to send its log: {error}")))
     }
 
     fn nonsense(&mut self, what: &str) -> Verdict {

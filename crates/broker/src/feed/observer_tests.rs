@@ -132,11 +132,13 @@ fn pieces_that_do_not_fit_are_refused() {
 fn nonsense_and_other_clusters_are_told() {
     for wrong in [
         FetchResponse::default(),
-        FetchResponse::default().with_error_code(ErrorCode::INCONSISTENT_CLUSTER_ID.0),
+        FetchResponse::default().with_error_code(ErrorCode::UNKNOWN_SERVER_ERROR.0),
         answer(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, -1, 0),
     ] {
         assert!(matches!(observer().fetched(wrong, END), Verdict::Wait(Some(_))));
     }
+    let foreign = FetchResponse::default().with_error_code(ErrorCode::INCONSISTENT_CLUSTER_ID.0);
+    assert!(matches!(observer().fetched(foreign, END), Verdict::Foreign(_)));
     let mut half = answer(ErrorCode::NONE, 3, 5);
     partition(&mut half).diverging_epoch = EpochEndOffset::default().with_epoch(2);
     assert!(matches!(observer().fetched(half, END), Verdict::Wait(Some(_))));
