@@ -49,11 +49,12 @@ pub enum Fault {
         /// The first offset that raft's log can give.
         raft_start: Offset,
     },
-    /// A metadata log of Kafka's, and several voters that would have to begin with the same one.
+    /// A metadata log, nothing of raft's, and several voters: the log is Kafka's, or the store was lost (ADR 0009).
     #[error(
-        "the metadata log already ends at offset {log_end}, but raft never ran here: only a lone voter can take over the \
-         directory of a Kafka controller. Start it alone (format it with --standalone under the id it has), then add \
-         the others with kafka-metadata-quorum add-controller"
+        "the metadata log already ends at offset {log_end}, but raft's store knows of nothing: only a lone voter can go on \
+         from there. A directory of a Kafka controller: start it alone (format it with --standalone under the id it \
+         has), then add the others with kafka-metadata-quorum add-controller. A store that was damaged and set aside: \
+         take this node out of the voters, empty and format its metadata directory, and add it again"
     )]
     TakeOver {
         /// Where the metadata log ends.

@@ -75,6 +75,38 @@ fn a_log_dir_is_founded_and_found_again() {
     drop(logs);
 }
 
+/// ADR 0009: the only voter goes on from the metadata log, in a later term, when its store is damaged.
+#[test]
+fn a_lone_voter_goes_on_without_its_store() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = temporary.path();
+    format(dir);
+    let (logs, node) = start(dir);
+    node.join(-1);
+    node.create("orders", 3);
+    node.running.handle.snapshot().expect("queued");
+    node.create("payments", 1);
+    let before = node.image();
+    node.running.stop();
+    drop(logs);
+    for round in 0..2 {
+        std::fs::write(dir.join("__cluster_metadata-2147483647/CURRENT"), b"garbage").expect("written");
+        let (logs, node) = start(dir);
+        let after = node.image();
+        let of = |image: &ottla_metadata::Image, name: &str| image.topic(name).map(|topic| topic.id);
+        for name in ["orders", "payments"] {
+            assert!(of(&after, name).is_some() && of(&after, name) == of(&before, name), "{name}, {round}");
+        }
+        node.create(&format!("later-{round}"), 1);
+        node.running.stop();
+        drop(logs);
+    }
+    let (logs, node) = start(dir);
+    assert_eq!(node.image().topics.len(), 4);
+    node.running.stop();
+    drop(logs);
+}
+
 #[test]
 fn a_flipped_bit_is_written_over_from_rafts_log() {
     let temporary = tempfile::tempdir().expect("a directory");
