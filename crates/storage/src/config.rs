@@ -50,7 +50,7 @@ pub struct DirOptions {
     pub write_mode: WriteMode,
     /// Bytes of recently appended batches kept in memory for all logs of the dir together; 0 turns it off.
     pub tail_bytes: usize,
-    /// Segment files held open at a time; the least used are closed.
+    /// Segment files held open at a time; the least used are closed. The broker derives it from the limit on open files.
     pub max_open_files: usize,
     /// `num.recovery.threads.per.data.dir`; 0 takes one per processor.
     pub recovery_threads: usize,

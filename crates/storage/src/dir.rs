@@ -291,7 +291,8 @@ impl LogDir {
             created => created.map_err(Fault::io("create", &path))?,
         }
         let file = path.join(names::PARTITION_METADATA);
-        text::replace(&file, text::partition_metadata_text(topic_id).as_bytes(), false)?;
+        let text = text::partition_metadata_text(topic_id);
+        self.shared.files.with_room(|| text::replace(&file, text.as_bytes(), false))?;
         let state = State::empty(0, self.shared.clock.wall().0);
         let log = Log::new(&self.shared, partition, topic_id, state, config);
         log.reader().mark_dirty();

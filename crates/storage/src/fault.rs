@@ -57,7 +57,7 @@ pub enum Fault {
         what: &'static str,
     },
     /// The index store failed.
-    #[error("index store {}: {source}; it can be rebuilt: stop the broker, remove the directory, start again", path.display())]
+    #[error("index store {}: {source}", path.display())]
     Store {
         /// The store's directory.
         path: PathBuf,
@@ -110,6 +110,14 @@ impl Fault {
             }
             _ => false,
         }
+    }
+
+    /// True when too many files are open, in this process or on the machine: that passes, and says nothing of the disk.
+    #[must_use]
+    pub fn is_want_of_files(&self) -> bool {
+        const FULL: [rustix::io::Errno; 2] = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+        matches!(self, Self::Io { source, .. }
+            if FULL.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error())))
     }
 
     /// Wraps an error of the operating system: `.map_err(Fault::io("open", &path))`.

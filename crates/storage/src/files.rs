@@ -16,6 +16,9 @@ use parking_lot::Mutex;
 
 use crate::{fault::Fault, index::Index};
 
+/// How many files are closed at a time where the system has no descriptors left.
+const MADE_ROOM: usize = 8;
+
 /// What readers and the writer share about one segment: its file when it is open, its index when it is in memory.
 #[derive(Debug)]
 pub(crate) struct Handle {
@@ -79,12 +82,44 @@ impl Files {
                 return Ok(Arc::clone(file));
             }
             let path = path();
-            let file = Arc::new(open(&path, create).map_err(Fault::io("open", &path))?);
+            let file = self.with_room(|| open(&path, create).map_err(Fault::io("open", &path)))?;
+            let file = Arc::new(file);
             *slot = Some(Arc::clone(&file));
             file
         };
         self.remember(handle);
         Ok(file)
+    }
+
+    /// Does what needs a file descriptor; where the system has none left, some of those kept open here are closed for
+    /// it, and it is tried once more.
+    pub(crate) fn with_room<T>(&self, mut work: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+        match work() {
+            Err(fault) if fault.is_want_of_files() && self.close_some() => work(),
+            done => done,
+        }
+    }
+
+    /// Closes a few files that nobody uses at the moment. False when there were none.
+    fn close_some(&self) -> bool {
+        let mut open = self.open.lock();
+        let mut closed = 0;
+        open.retain(|handle| {
+            let Some(handle) = handle.upgrade() else { return false };
+            if closed == MADE_ROOM {
+                return true;
+            }
+            // One that is locked is in use, by the very thread that asks perhaps.
+            let Some(mut slot) = handle.file.try_lock() else { return true };
+            // A reader's clone keeps the descriptor: closing ours would free nothing.
+            if slot.as_ref().is_some_and(|file| Arc::strong_count(file) == 1) {
+                *slot = None;
+                closed += 1;
+                return false;
+            }
+            slot.is_some()
+        });
+        closed > 0
     }
 
     /// Counts a newly opened file and closes others that were not used lately (second chance).
@@ -138,6 +173,20 @@ mod tests {
                 assert!(files.open_count() <= 3);
             }
         }
+        let mut calls = 0;
+        let full = || Err::<(), _>(Fault::os("open", "here")(rustix::io::Errno::MFILE));
+        let once = files.with_room(|| {
+            calls += 1;
+            if calls == 1 { full() } else { Ok(()) }
+        });
+        assert!(once.is_ok() && files.open_count() == 0);
+        // Nothing is left to close: it is not tried again.
+        calls = 0;
+        let refused = files.with_room(|| {
+            calls += 1;
+            full()
+        });
+        assert!(refused.is_err() && calls == 1);
         let missing = Handle::new(99);
         assert!(files.get(&missing, false, || dir.path().join("99")).is_err());
     }

@@ -465,8 +465,11 @@ fn a_stray_is_kept_and_not_opened() {
     assert_eq!((log.topic_id(), log.log_end()), (topic_id(), 1));
 }
 
+/// What happened, and how.
+type Damage = (&'static str, fn(&Path));
+
 /// What may become of a store: each leaves it so that RocksDB does not open it.
-fn store_damages() -> [(&'static str, fn(&Path)); 5] {
+fn store_damages() -> [Damage; 5] {
     fn named(store: &Path, prefix: &str) -> Vec<std::path::PathBuf> {
         let entries = fs::read_dir(store).expect("lists").map(|entry| entry.expect("lists").path());
         entries
