@@ -58,7 +58,7 @@ keys! { NETWORK: Broker;
     accepted "num.network.threads": Int = "3", AtLeast(1), High, ClusterWide;
         "Threads that read and write connections, shared by all listeners."
     done "queued.max.request.bytes": Long = "-1", Any, Medium, ReadOnly;
-        "Memory for requests that were read and are not answered yet, over all connections; -1 lets the broker choose (256 MiB, or four times socket.request.max.bytes where that is more). An eighth of it is kept for requests of up to 64 KiB."
+        "Memory for requests that were read and are not answered yet, over all connections; -1 lets the broker choose (256 MiB). An eighth of it is kept for requests of up to 16 KiB."
     accepted "queued.max.requests": Int = "500", AtLeast(1), High, ReadOnly;
         "Requests that may wait before reading stops."
     accepted "quota.window.num": Int = "11", AtLeast(1), Low, ReadOnly;
