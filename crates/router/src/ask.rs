@@ -4,13 +4,14 @@
 //! this controller's to answer, or nobody's: a controller that is not the active one says NOT_CONTROLLER, and whoever
 //! asked goes elsewhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use ottla_controller::{Answer, Command};
+use ottla_protocol::{HeaderVersion, Message, Request};
 use ottla_types::ErrorCode;
 
-use crate::{Controllers, Quorum, Reply, RequestContext, quorum::refusal};
+use crate::{Controllers, Handler, Quorum, Reply, RequestContext, quorum::refusal};
 
 /// The answer to a command, or why there is none.
 pub(crate) type Asked = BoxFuture<'static, Result<Answer, ErrorCode>>;
@@ -61,6 +62,49 @@ pub(crate) fn relay_within<R: Send + 'static>(
         tokio::time::timeout(wait, asked).await.unwrap_or(timed_out)
     };
     relay(asked.boxed(), pick, failed)
+}
+
+/// A handler of this node's own member of the quorum, which brokers can serve wherever the active controller is.
+pub(crate) trait AboutQuorum: Handler {
+    /// The answer of somebody who is not the active controller.
+    fn is_elsewhere(answer: &Self::Response) -> bool;
+
+    /// The answer when nobody else can give one.
+    fn refuse(request: &Self::Request, code: ErrorCode) -> Self::Response;
+}
+
+/// What a broker serves of an API that is about the quorum: it answers itself when it is the active controller, and
+/// passes the request on when it is not.
+pub(crate) struct PassedOn<H> {
+    controllers: Arc<Controllers>,
+    here: Option<H>,
+}
+
+impl<H> PassedOn<H> {
+    /// `here` makes the handler of this node's own member of the quorum, if it is one.
+    pub(crate) fn new(controllers: Arc<Controllers>, here: impl FnOnce(Arc<dyn Quorum>) -> H) -> Self {
+        let here = controllers.quorum().cloned().map(here);
+        Self { controllers, here }
+    }
+}
+
+impl<H, Q> Handler for PassedOn<H>
+where
+    H: AboutQuorum<Request = Q, Response = Q::Response>,
+    Q: Request + Message + HeaderVersion + Clone + Send + Sync + 'static,
+    Q::Response: Send + 'static,
+{
+    type Request = Q;
+    type Response = Q::Response;
+    const VERSIONS: RangeInclusive<i16> = H::VERSIONS;
+
+    fn handle(&self, ctx: &RequestContext, request: Q) -> Reply<Q::Response> {
+        if let Some(here) = self.here.as_ref().filter(|_| self.controllers.is_here()) {
+            return here.handle(ctx, request);
+        }
+        let answer = self.controllers.pass_on(ctx, request.clone(), H::is_elsewhere);
+        Reply::later(async move { answer.await.unwrap_or_else(|code| H::refuse(&request, code)) })
+    }
 }
 
 /// The response in an answer of this kind.

@@ -9,7 +9,7 @@ use ottla_types::{Clock, NodeId};
 
 use crate::{
     BrokerConnections, Handler, MetadataLogView, Quorum, Served, Table,
-    api::{self as apis, controller},
+    api::{self as apis, controller, voters::Voters},
     ask::{Ask, Here},
     table::{Line, all_served},
 };
@@ -65,13 +65,8 @@ fn here(s: &ControllerServices) -> Arc<dyn Ask> {
     Arc::new(Here(s.quorum.clone()))
 }
 
-fn voters(s: &ControllerServices) -> apis::voters::Voters {
-    let listener = s.config.listeners.controllers.first();
-    apis::voters::Voters {
-        quorum: s.quorum.clone(),
-        cluster_id: s.cluster_id.clone(),
-        listener: listener.map_or("", String::as_str).into(),
-    }
+fn voters(s: &ControllerServices) -> Voters {
+    Voters::new(s.quorum.clone(), &s.cluster_id, &s.config)
 }
 
 /// The table, but for Envelope, which is made of the others.

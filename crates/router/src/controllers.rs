@@ -9,6 +9,7 @@
 //! creation is answered.
 
 mod effect;
+mod pass_on;
 mod remote;
 mod wire;
 
@@ -83,6 +84,17 @@ struct Asker {
     address: IpAddr,
 }
 
+impl Asker {
+    fn of(ctx: &RequestContext) -> Self {
+        Self {
+            version: ctx.api_version,
+            client_id: ctx.client_id.as_ref().map(|id| Arc::from(id.as_str())),
+            principal: ctx.principal.clone().unwrap_or_else(|| "User:ANONYMOUS".into()),
+            address: ctx.peer.ip(),
+        }
+    }
+}
+
 /// How long the keeping alive of a broker is tried before its caller decides anew.
 const LIFE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long all else is tried; clients' requests have limits of their own, usually shorter.
@@ -125,12 +137,7 @@ impl Controllers {
         ctx: &RequestContext,
         command: Command,
     ) -> impl Future<Output = Result<Answer, ErrorCode>> + Send + use<> {
-        let asker = Asker {
-            version: ctx.api_version,
-            client_id: ctx.client_id.as_ref().map(|id| Arc::from(id.as_str())),
-            principal: ctx.principal.clone().unwrap_or_else(|| "User:ANONYMOUS".into()),
-            address: ctx.peer.ip(),
-        };
+        let asker = Asker::of(ctx);
         self.hand_over(command, Some(asker))
     }
 

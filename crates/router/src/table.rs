@@ -12,7 +12,9 @@ use ottla_replica::ReplicaManager;
 use ottla_types::NodeId;
 
 use crate::{
-    Controllers, Handler, Reply, RequestContext, api as apis,
+    Controllers, Handler, Reply, RequestContext,
+    api::{self as apis, voters::Voters},
+    ask::PassedOn,
     handler::{Erase, Erased, Inner},
 };
 
@@ -218,6 +220,17 @@ fn lines() -> Vec<Line<Services>> {
         }),
         line(|s| {
             apis::offset_for_leader_epoch::OffsetForLeaderEpoch::new(s.replicas.clone(), s.image.clone())
+        }),
+        line(|s| PassedOn::new(s.controllers.clone(), apis::describe_quorum::DescribeQuorum::new)),
+        line(|s| {
+            PassedOn::new(s.controllers.clone(), |quorum| {
+                apis::add_raft_voter::AddRaftVoter(Voters::new(quorum, &s.cluster_id, &s.config))
+            })
+        }),
+        line(|s| {
+            PassedOn::new(s.controllers.clone(), |quorum| {
+                apis::remove_raft_voter::RemoveRaftVoter(Voters::new(quorum, &s.cluster_id, &s.config))
+            })
         }),
         line(|s| apis::list_config_resources::ListConfigResources::new(s.image.clone())),
         line(|s| apis::alter_configs::AlterConfigs::new(s.controllers.clone())),

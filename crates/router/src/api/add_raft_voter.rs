@@ -8,12 +8,12 @@ use std::ops::RangeInclusive;
 
 use ottla_protocol::messages::{AddRaftVoterRequest, AddRaftVoterResponse};
 use ottla_raft::{Voter, VoterChange};
-use ottla_types::ApiError;
+use ottla_types::{ApiError, ErrorCode};
 
 use super::voters::{Voters, endpoint, is_elsewhere, told};
-use crate::{Handler, Reply, RequestContext};
+use crate::{Handler, Reply, RequestContext, ask::AboutQuorum};
 
-/// Serves it from this node's own member of the quorum.
+/// Serves it from this node's own member of the quorum; brokers pass it on to the active controller.
 pub(crate) struct AddRaftVoter(pub(crate) Voters);
 
 impl AddRaftVoter {
@@ -50,12 +50,21 @@ impl Handler for AddRaftVoter {
     }
 }
 
+impl AboutQuorum for AddRaftVoter {
+    fn is_elsewhere(answer: &AddRaftVoterResponse) -> bool {
+        is_elsewhere(answer.error_code)
+    }
+
+    fn refuse(_: &AddRaftVoterRequest, code: ErrorCode) -> AddRaftVoterResponse {
+        AddRaftVoterResponse::default().with_error_code(code.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use ottla_protocol::{api, messages::add_raft_voter_request::Listener};
-    use ottla_types::ErrorCode;
     use uuid::Uuid;
 
     use super::*;

@@ -21,7 +21,7 @@ use ottla_types::{ErrorCode, NO_LEADER};
 use uuid::Uuid;
 
 use super::text::wire;
-use crate::{Handler, Quorum, Reply, RequestContext};
+use crate::{Handler, Quorum, Reply, RequestContext, ask::AboutQuorum};
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
 const NOT_LEADER: &str = "For requests intended only for the leader, this error indicates that the broker is not the \
@@ -50,17 +50,24 @@ impl Handler for DescribeQuorum {
     }
 }
 
+impl AboutQuorum for DescribeQuorum {
+    fn is_elsewhere(answer: &DescribeQuorumResponse) -> bool {
+        let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.any(|partition| partition.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER.0)
+    }
+
+    fn refuse(request: &DescribeQuorumRequest, code: ErrorCode) -> DescribeQuorumResponse {
+        refuse_all(request, code, None)
+    }
+}
+
 /// Version 2 says where the voters are, and of which directory each replica is.
 fn names_directories(version: i16) -> bool {
     version >= 2
 }
 
 /// What this member of the quorum says.
-pub(crate) fn describe(
-    quorum: &dyn Quorum,
-    request: &DescribeQuorumRequest,
-    version: i16,
-) -> DescribeQuorumResponse {
+fn describe(quorum: &dyn Quorum, request: &DescribeQuorumRequest, version: i16) -> DescribeQuorumResponse {
     let asks_for_it = match &request.topics[..] {
         [topic] => {
             let zero = topic.partitions.len() == 1 && topic.partitions[0].partition_index == 0;
@@ -124,7 +131,7 @@ fn nodes(view: &QuorumView) -> Vec<Node> {
 }
 
 /// The same refusal for all that was asked.
-pub(crate) fn refuse_all(
+fn refuse_all(
     request: &DescribeQuorumRequest,
     code: ErrorCode,
     message: Option<&'static str>,

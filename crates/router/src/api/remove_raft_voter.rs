@@ -8,12 +8,12 @@ use std::ops::RangeInclusive;
 
 use ottla_protocol::messages::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
 use ottla_raft::VoterChange;
-use ottla_types::ApiError;
+use ottla_types::{ApiError, ErrorCode};
 
 use super::voters::{Voters, is_elsewhere, told};
-use crate::{Handler, Reply, RequestContext};
+use crate::{Handler, Reply, RequestContext, ask::AboutQuorum};
 
-/// Serves it from this node's own member of the quorum.
+/// Serves it from this node's own member of the quorum; brokers pass it on to the active controller.
 pub(crate) struct RemoveRaftVoter(pub(crate) Voters);
 
 impl RemoveRaftVoter {
@@ -39,5 +39,15 @@ impl Handler for RemoveRaftVoter {
 
     fn says_not_controller(answer: &RemoveRaftVoterResponse) -> bool {
         is_elsewhere(answer.error_code)
+    }
+}
+
+impl AboutQuorum for RemoveRaftVoter {
+    fn is_elsewhere(answer: &RemoveRaftVoterResponse) -> bool {
+        is_elsewhere(answer.error_code)
+    }
+
+    fn refuse(_: &RemoveRaftVoterRequest, code: ErrorCode) -> RemoveRaftVoterResponse {
+        RemoveRaftVoterResponse::default().with_error_code(code.0)
     }
 }

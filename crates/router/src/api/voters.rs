@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
+use ottla_config::BrokerConfig;
 use ottla_protocol::StrBytes;
 use ottla_raft::{Voter, VoterChange, VoterEndpoint};
 use ottla_types::{ApiError, ErrorCode, NodeId};
@@ -24,6 +25,12 @@ pub(crate) struct Voters {
 pub(crate) type Changing = BoxFuture<'static, Result<(), ApiError>>;
 
 impl Voters {
+    /// Those of this cluster; `config` says which listener they use.
+    pub(crate) fn new(quorum: Arc<dyn Quorum>, cluster_id: &Arc<str>, config: &BrokerConfig) -> Self {
+        let listener = config.listeners.controllers.first().map_or("", String::as_str).into();
+        Self { quorum, cluster_id: cluster_id.clone(), listener }
+    }
+
     /// Refuses requests for another cluster.
     pub(crate) fn check_cluster(&self, asked: Option<&StrBytes>) -> Result<(), ApiError> {
         match asked {

@@ -35,7 +35,8 @@ impl Remote {
         Self { options, peers: Mutex::default() }
     }
 
-    fn peer(&self, lane: Lane, at: &ControllerAddress) -> Peer {
+    /// The connection of a lane.
+    pub(super) fn peer(&self, lane: Lane, at: &ControllerAddress) -> Peer {
         let mut peers = self.peers.lock();
         match peers.get(&lane) {
             Some((known, peer)) if known == at => peer.clone(),

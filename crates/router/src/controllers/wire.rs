@@ -122,17 +122,21 @@ wire! {
 
 /// The Envelope of a client's request.
 pub(super) fn enclose(command: &Command, asker: &Asker) -> Result<EnvelopeRequest, EncodeError> {
-    let mut request = inner(command, asker.version, asker.client_id.as_deref())?;
+    Ok(envelope(inner(command, asker.version, asker.client_id.as_deref())?, asker))
+}
+
+/// The Envelope of a frame: length prefix, head and body.
+pub(super) fn envelope(mut frame: Bytes, asker: &Asker) -> EnvelopeRequest {
     // The length prefix.
-    request.advance(4);
+    frame.advance(4);
     let address = match asker.address.to_canonical() {
         std::net::IpAddr::V4(address) => Bytes::copy_from_slice(&address.octets()),
         std::net::IpAddr::V6(address) => Bytes::copy_from_slice(&address.octets()),
     };
-    Ok(EnvelopeRequest::default()
-        .with_request_data(request)
+    EnvelopeRequest::default()
+        .with_request_data(frame)
         .with_request_principal(Some(principal(&asker.principal)))
-        .with_client_host_address(address))
+        .with_client_host_address(address)
 }
 
 /// A principal as Kafka's default builder writes it: version 0, type, name, whether a token authenticated it, no tags.
