@@ -11,6 +11,14 @@ from harness import settings
 from harness.waiting import until
 
 
+#: Long enough for a rebalance to begin and end within one poll. A leader that rejoins because metadata came (the first
+#: assignment is made without any) loses its new assignment in kafka-python 3.0.12 when a poll ends between JoinGroup and
+#: SyncGroup: `_perform_assignment` (coordinator/consumer.py) makes `need_rejoin` false, and no later poll waits for
+#: `_join_task` (coordinator/base.py) or takes its result. The member then neither owns partitions nor sends heartbeats.
+#: Not the broker's: every request is answered, and the longer SyncGroup takes, the likelier it is.
+POLL_MS = 1000
+
+
 def consumer(broker, *topics: str, **config) -> KafkaConsumer:
     base = {"auto_offset_reset": "earliest", "enable_auto_commit": False, "fetch_max_wait_ms": 100}
     return KafkaConsumer(*topics, bootstrap_servers=broker.bootstrap, **(base | config))
@@ -20,7 +28,7 @@ def read(client: KafkaConsumer, count: int) -> list:
     found = []
 
     def enough() -> bool:
-        for records in client.poll(timeout_ms=200).values():
+        for records in client.poll(timeout_ms=POLL_MS).values():
             found.extend(records)
         return len(found) >= count
 
@@ -52,14 +60,6 @@ def test_idempotent_producer(broker, topic):
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap, enable_idempotence=True)
     assert [producer.send(name, value=b"%d" % i).get(settings.PATIENCE).offset for i in range(20)] == list(range(20))
     producer.close()
-
-
-#: Long enough for a rebalance to begin and end within one poll. A leader that rejoins because metadata came (the first
-#: assignment is made without any) loses its new assignment in kafka-python 3.0.12 when a poll ends between JoinGroup and
-#: SyncGroup: `_perform_assignment` (coordinator/consumer.py) makes `need_rejoin` false, and no later poll waits for
-#: `_join_task` (coordinator/base.py) or takes its result. The member then neither owns partitions nor sends heartbeats.
-#: Not the broker's: every request is answered, and the longer SyncGroup takes, the likelier it is.
-POLL_MS = 1000
 
 
 def test_group(broker, topic, unique):
