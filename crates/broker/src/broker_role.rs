@@ -17,6 +17,7 @@ use crate::{
     applier::Applier,
     listeners,
     registration::{self, Registration},
+    replication,
     server::{OpenDirs, random},
     settings,
 };
@@ -81,8 +82,10 @@ impl BrokerRole {
         applier: &Applier,
     ) -> Result<Self> {
         let Shared { config, cluster_id, controllers, image, .. } = shared;
+        replication::start(config, &parts.replicas, controllers);
         let registration =
             registration::register(config, dirs, &bound, cluster_id, controllers, random()).await?;
+        parts.replicas.set_broker_epoch(registration.epoch());
         // The epoch is where the registration stands in the log: whatever was there before has been applied then.
         applier.reaches(registration.epoch()).await;
         applier.open();

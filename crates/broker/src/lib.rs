@@ -21,6 +21,7 @@ pub mod open_files;
 mod presence;
 mod quorum;
 mod registration;
+mod replication;
 mod server;
 mod settings;
 pub mod storage_tool;

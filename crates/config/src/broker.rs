@@ -67,6 +67,8 @@ pub struct BrokerConfig {
     pub max_request_partition_size_limit: i32,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max_ms: i64,
+    /// How replicas follow their leaders.
+    pub replica_fetch: ReplicaFetch,
     /// `broker.heartbeat.interval.ms`.
     pub broker_heartbeat_interval_ms: i32,
     /// `broker.session.timeout.ms`.
@@ -101,6 +103,25 @@ pub struct Voter {
     pub host: String,
     /// The port of its controller listener.
     pub port: u16,
+}
+
+/// `replica.fetch.*` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaFetch {
+    /// `num.replica.fetchers`.
+    pub fetchers: i32,
+    /// `replica.fetch.max.bytes`.
+    pub max_bytes: i32,
+    /// `replica.fetch.min.bytes`.
+    pub min_bytes: i32,
+    /// `replica.fetch.wait.max.ms`.
+    pub wait_max_ms: i32,
+    /// `replica.fetch.response.max.bytes`.
+    pub response_max_bytes: i32,
+    /// `replica.fetch.backoff.ms`.
+    pub backoff_ms: i32,
+    /// `replica.socket.timeout.ms`.
+    pub socket_timeout_ms: i32,
 }
 
 /// When an acks=all write is synced before it is acknowledged: `ottla.acks.all.fsync`.
@@ -270,6 +291,7 @@ impl BrokerConfig {
                 .int("max.incremental.fetch.session.cache.slots"),
             max_request_partition_size_limit: layers.int("max.request.partition.size.limit"),
             replica_lag_time_max_ms: layers.number("replica.lag.time.max.ms"),
+            replica_fetch: ReplicaFetch::read(layers),
             broker_heartbeat_interval_ms: layers.int("broker.heartbeat.interval.ms"),
             broker_session_timeout_ms: layers.int("broker.session.timeout.ms"),
             initial_broker_registration_timeout_ms: layers.int("initial.broker.registration.timeout.ms"),
@@ -318,6 +340,20 @@ impl Quorum {
             max_record_bytes_between_snapshots: layers
                 .number("metadata.log.max.record.bytes.between.snapshots"),
             max_snapshot_interval_ms: layers.number("metadata.log.max.snapshot.interval.ms"),
+        }
+    }
+}
+
+impl ReplicaFetch {
+    fn read(layers: &Layers) -> Self {
+        Self {
+            fetchers: layers.int("num.replica.fetchers"),
+            max_bytes: layers.int("replica.fetch.max.bytes"),
+            min_bytes: layers.int("replica.fetch.min.bytes"),
+            wait_max_ms: layers.int("replica.fetch.wait.max.ms"),
+            response_max_bytes: layers.int("replica.fetch.response.max.bytes"),
+            backoff_ms: layers.int("replica.fetch.backoff.ms"),
+            socket_timeout_ms: layers.int("replica.socket.timeout.ms"),
         }
     }
 }

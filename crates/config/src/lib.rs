@@ -27,7 +27,7 @@ mod value;
 
 pub use broker::{
     AcksAllFsync, BrokerConfig, ConnectionLimits, Dirs, GroupLimits, LogWriteMode, NewTopics, OffsetsConfig,
-    Quorum, Rule, Sockets, Voter,
+    Quorum, ReplicaFetch, Rule, Sockets, Voter,
 };
 pub use describe::{
     ConfigEntry, ConfigSource, ConfigSynonym, describe_broker, describe_broker_default,

@@ -13,7 +13,7 @@ keys! { REPLICATION: Broker;
         "Length of a sample that throttles moves between data directories."
     done "auto.create.topics.enable": Boolean = "true", Any, High, ReadOnly;
         "Creates a missing topic when a client's Metadata request allows it."
-    accepted "auto.leader.rebalance.enable": Boolean = "true", Any, High, ReadOnly;
+    done "auto.leader.rebalance.enable": Boolean = "true", Any, High, ReadOnly;
         "Gives leadership back to preferred replicas now and then."
     accepted "create.topic.policy.class.name": Class = null, Any, Low, ReadOnly;
         "Java class that approves new topics."
@@ -29,7 +29,7 @@ keys! { REPLICATION: Broker;
         "Prefix of the topics that serve as dead letter queues of share groups."
     accepted "follower.fetch.last.tiered.offset.enable": Boolean = "false", Any, Medium, ClusterWide;
         "A new follower starts at the last tiered offset instead of the earliest local one."
-    accepted "leader.imbalance.check.interval.seconds": Long = "300", AtLeast(1), High, ReadOnly;
+    done "leader.imbalance.check.interval.seconds": Long = "300", AtLeast(1), High, ReadOnly;
         "How often leadership is compared with the preferred replicas."
     done "min.insync.replicas": Int = "1", AtLeast(1), High, ClusterWide;
         "In-sync replicas a partition needs to accept writes with acks=all."
@@ -37,17 +37,17 @@ keys! { REPLICATION: Broker;
         "Partitions of topics created without a number, automatically or with -1."
     accepted "num.replica.alter.log.dirs.threads": Int = null, Any, High, ReadOnly;
         "Threads that move partitions between data directories."
-    accepted "num.replica.fetchers": Int = "1", AtLeast(1), High, ClusterWide;
+    done "num.replica.fetchers": Int = "1", AtLeast(1), High, ClusterWide;
         "Fetchers per broker that is followed."
-    accepted "replica.fetch.backoff.ms": Int = "1000", AtLeast(0), Medium, ReadOnly;
+    done "replica.fetch.backoff.ms": Int = "1000", AtLeast(0), Medium, ReadOnly;
         "Wait of a follower after a failed fetch."
-    accepted "replica.fetch.max.bytes": Int = "1048576", AtLeast(0), Medium, ReadOnly;
+    done "replica.fetch.max.bytes": Int = "1048576", AtLeast(0), Medium, ReadOnly;
         "Bytes of one partition a follower asks for."
-    accepted "replica.fetch.min.bytes": Int = "1", Any, High, ReadOnly;
+    done "replica.fetch.min.bytes": Int = "1", Any, High, ReadOnly;
         "Bytes a follower's fetch waits for."
-    accepted "replica.fetch.response.max.bytes": Int = "10485760", AtLeast(0), Medium, ReadOnly;
+    done "replica.fetch.response.max.bytes": Int = "10485760", AtLeast(0), Medium, ReadOnly;
         "Bytes of one response a follower asks for."
-    accepted "replica.fetch.wait.max.ms": Int = "500", Any, High, ReadOnly;
+    done "replica.fetch.wait.max.ms": Int = "500", Any, High, ReadOnly;
         "Longest wait of a follower's fetch."
     accepted "replica.high.watermark.checkpoint.interval.ms": Long = "5000", Any, High, ReadOnly;
         "How often the high watermarks are written."
@@ -57,14 +57,14 @@ keys! { REPLICATION: Broker;
         "Chooses the replica a consumer reads from; the well-known class is RackAwareReplicaSelector (KIP-392)."
     accepted "replica.socket.receive.buffer.bytes": Int = "65536", Any, High, ReadOnly;
         "Receive buffer of a follower's socket."
-    accepted "replica.socket.timeout.ms": Int = "30000", Any, High, ReadOnly;
+    done "replica.socket.timeout.ms": Int = "30000", Any, High, ReadOnly;
         "Socket timeout of a follower."
     accepted "replication.quota.window.num": Int = "11", AtLeast(1), Low, ReadOnly;
         "Samples kept for the replication throttle."
     accepted "replication.quota.window.size.seconds": Int = "1", AtLeast(1), Low, ReadOnly;
         "Length of a sample of the replication throttle."
-    accepted "unclean.leader.election.enable": Boolean = "false", Any, High, ClusterWide;
+    done "unclean.leader.election.enable": Boolean = "false", Any, High, ClusterWide;
         "Lets a replica outside the in-sync set lead, which may lose records."
-    accepted "unclean.leader.election.interval.ms": Long = "300000", AtLeast(1), Medium, ReadOnly, internal;
+    done "unclean.leader.election.interval.ms": Long = "300000", AtLeast(1), Medium, ReadOnly, internal;
         "How often the controller looks for partitions that need an unclean election."
 }
