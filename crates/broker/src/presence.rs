@@ -1,8 +1,8 @@
 //! News of brokers: a broker whose connections are all closed has probably died, and need not be waited for.
 //!
 //! The active controller knows over which connections a broker's heartbeats come. When the last of them has been closed
-//! for a moment, the broker is called at its own listener; if nobody is there, the controller is told. A broker that only
-//! lost its connections is left to its session.
+//! for a moment, the broker is called at its own listeners; if nobody is there, the controller is told. A broker that only
+//! lost its connections is left to its session. A controller that becomes the active one calls all who are not connected.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -70,7 +70,9 @@ impl Known {
 
 impl Presence {
     pub(crate) fn new(quorum: Handle<Controller>, image: Arc<ImageCell>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { quorum, image, clock, known: Mutex::default() })
+        let presence = Arc::new(Self { quorum, image, clock, known: Mutex::default() });
+        tokio::spawn(presence.clone().call_all_in_new_terms());
+        presence
     }
 
     fn closed(self: &Arc<Self>, connection: u64) {
@@ -81,6 +83,24 @@ impl Presence {
         // Connections end also when the process does, and there is no runtime any more.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { presence.call(broker, epoch, since).await });
+        }
+    }
+
+    /// Calls every broker that has no connection here whenever this controller becomes the active one: whoever died with
+    /// the one before it has nobody else to miss it.
+    async fn call_all_in_new_terms(self: Arc<Self>) {
+        let mut status = self.quorum.status();
+        // An error says that the quorum's driver is gone.
+        while status.wait_for(|status| status.in_office).await.is_ok() {
+            let since = self.clock.ticks();
+            let brokers: Vec<_> = self.image.get().alive_brokers().map(|known| (known.id, known.epoch)).collect();
+            for (broker, epoch) in brokers {
+                let presence = self.clone();
+                tokio::spawn(async move { presence.call(broker, epoch, since).await });
+            }
+            if status.wait_for(|status| !status.in_office).await.is_err() {
+                return;
+            }
         }
     }
 
