@@ -32,27 +32,27 @@ pub trait Quorum: Send + Sync + 'static {
 
 impl Quorum for Handle<Controller> {
     fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) {
-        Handle::deliver(self, connection, sender, messages);
+        Self::deliver(self, connection, sender, messages);
     }
 
     fn submit(&self, command: Command) -> BoxFuture<'static, Result<Answer, SubmitError>> {
-        Handle::submit(self, command).boxed()
+        Self::submit(self, command).boxed()
     }
 
     fn status(&self) -> watch::Receiver<Status> {
-        Handle::status(self)
+        Self::status(self)
     }
 
     fn view(&self) -> QuorumView {
-        Handle::quorum(self)
+        Self::quorum(self)
     }
 
     fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset, now: Millis) {
-        Handle::observer_fetched(self, replica, directory, offset, now);
+        Self::observer_fetched(self, replica, directory, offset, now);
     }
 
     fn change_voters(&self, change: VoterChange) -> BoxFuture<'static, Result<(), ApiError>> {
-        Handle::change_voters(self, change).boxed()
+        Self::change_voters(self, change).boxed()
     }
 }
 

@@ -3,8 +3,8 @@
 //! Partitions are read in the order they are wanted. The first batch of the answer is given whatever the limits say
 //! (KIP-74); batches are always whole. The answer comes at once when there are `min_bytes`, an error, a diverging
 //! epoch, nothing wanted or no time to wait; else when enough was appended, and at `max_wait_ms` in any case.
-//! Every partition says high watermark, last stable offset and log start, also those with an error where the partition
-//! is known. Only error codes that consumers know are given.
+//! A partition says high watermark, last stable offset and log start unless it has an error. Only error codes that
+//! consumers know are given.
 //!
 //! Versions: 4 isolation level; 5 log start; 7 sessions (KIP-227); 9 leader epochs (KIP-320); 11 rack; 12 last fetched
 //! epoch and diverging epoch (KIP-595), flexible; 13 topic ids (KIP-516); 15 replica state (KIP-903); 16 endpoints of
@@ -17,6 +17,8 @@
 //!
 //! Not done: tiered storage (error 109 never happens).
 
+#[cfg(test)]
+mod cluster_tests;
 mod preferred;
 mod reply;
 #[cfg(test)]
@@ -259,7 +261,7 @@ impl Shared {
         };
         let in_sync = replica.in_sync_followers().into_iter().map(|remote| Follower {
             id: remote.broker,
-            log_end: remote.log_end,
+            log: remote.log_start..=remote.log_end,
             caught_up: remote.last_caught_up,
         });
         preferred::choose(rack.as_str(), self.replicas.node(), in_sync, wanted.fetch_offset, rack_of)

@@ -87,9 +87,7 @@ impl Handler for FetchSnapshot {
         let known = topic.name.as_str() == METADATA_TOPIC && asked.partition == 0;
         let answer = if known {
             let current = LeaderIdAndEpoch::default().with_leader_id(leader.into()).with_leader_epoch(epoch);
-            self.answer(asked, request.max_bytes)
-                .unwrap_or_else(|code| failed(code))
-                .with_current_leader(current)
+            self.answer(asked, request.max_bytes).unwrap_or_else(failed).with_current_leader(current)
         } else {
             failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
         };

@@ -73,6 +73,7 @@ impl PartitionReply {
     #[must_use]
     pub(crate) fn of(index: i32, fetched: Result<Fetched, ErrorCode>) -> Self {
         match fetched {
+            Ok(fetched) if !fetched.error.is_ok() => Self::empty(index, fetched.error),
             Ok(fetched) => Self {
                 index,
                 error: fetched.error,
