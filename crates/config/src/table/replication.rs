@@ -53,7 +53,7 @@ keys! { REPLICATION: Broker;
         "How often the high watermarks are written."
     done "replica.lag.time.max.ms": Long = "30000", Any, High, ReadOnly;
         "A follower that has not caught up for this long leaves the in-sync set."
-    accepted "replica.selector.class": String = null, Any, Medium, ReadOnly;
+    done "replica.selector.class": String = null, Any, Medium, ReadOnly;
         "Chooses the replica a consumer reads from; the well-known class is RackAwareReplicaSelector (KIP-392)."
     accepted "replica.socket.receive.buffer.bytes": Int = "65536", Any, High, ReadOnly;
         "Receive buffer of a follower's socket."
