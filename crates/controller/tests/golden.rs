@@ -4,14 +4,15 @@
 use std::{error::Error, fmt::Write, sync::Arc};
 
 use goldenscript::{ArgumentConsumer, Command as Line};
-use ottla_controller::{
-    Answer, Command, Controller, Settings, Soft, State, bootstrap_features, supported_features,
-};
+use ottla_controller::{Command, Controller, Settings, Soft, State, bootstrap_features, supported_features};
 use ottla_machine::{Ctx, Machine, Token};
-use ottla_metadata::Fact;
-use ottla_protocol::{StrBytes, messages::*, persisted::metadata::MetadataRecord};
-use ottla_types::{ErrorCode, Millis, TopicId};
+use ottla_protocol::{StrBytes, messages::*};
+use ottla_types::Millis;
 use uuid::Uuid;
+
+mod support;
+
+use support::{answered, asked, told};
 
 test_each_file::test_each_path! { in "crates/controller/tests/golden" => golden }
 
@@ -41,6 +42,10 @@ fn ids(list: &str) -> Vec<i32> {
     list.split(',').filter(|id| !id.is_empty()).map(|id| id.parse().expect("a broker id")).collect()
 }
 
+fn uuids(list: &str) -> Vec<Uuid> {
+    list.split(',').filter_map(|id| id.parse().ok()).map(Uuid::from_u128).collect()
+}
+
 impl Runner {
     fn new() -> Self {
         let state = State::new(Arc::new(Settings {
@@ -68,79 +73,12 @@ impl Runner {
         let decision = Controller::decide(&self.state, &mut self.soft, &mut ctx, Token(1), command);
         for fact in &decision.records {
             Controller::apply(&mut self.state, fact);
-            let _ = writeln!(out, "@{} {}", self.state.image.position.offset, self.told(fact));
+            let _ = writeln!(out, "@{} {}", self.state.image.position.offset, told(&self.state, fact));
         }
         for (_, answer) in &decision.answers {
             out.push_str(&answered(answer));
         }
         check_invariants(&self.state);
-    }
-
-    fn topic_name(&self, id: Uuid) -> String {
-        self.state.image.topic_by_id(TopicId(id)).map_or_else(|| "?".into(), |topic| topic.name.to_string())
-    }
-
-    fn told(&self, fact: &Fact) -> String {
-        let Fact::Record(record, version) = fact else { return format!("{fact:?}") };
-        let what = match record {
-            MetadataRecord::Topic(it) => it.name.to_string(),
-            MetadataRecord::Partition(it) => format!(
-                "{}-{} replicas={:?} isr={:?} leader={} epochs={}/{} dirs={}",
-                self.topic_name(it.topic_id),
-                it.partition_id,
-                it.replicas,
-                it.isr,
-                it.leader,
-                it.leader_epoch,
-                it.partition_epoch,
-                it.directories.len()
-            ),
-            MetadataRecord::PartitionChange(it) => {
-                let mut s = format!("{}-{}", self.topic_name(it.topic_id), it.partition_id);
-                if let Some(isr) = &it.isr {
-                    let _ = write!(s, " isr={isr:?}");
-                }
-                if it.leader != -2 {
-                    let _ = write!(s, " leader={}", it.leader);
-                }
-                if it.leader_recovery_state >= 0 {
-                    let _ = write!(s, " recovery={}", it.leader_recovery_state);
-                }
-                if let Some(elr) = &it.eligible_leader_replicas {
-                    let _ = write!(s, " elr={elr:?}");
-                }
-                if let Some(elr) = &it.last_known_elr {
-                    let _ = write!(s, " lastKnownElr={elr:?}");
-                }
-                s
-            }
-            MetadataRecord::Config(it) => format!(
-                "{}:{} {}={:?}",
-                it.resource_type,
-                it.resource_name.as_str(),
-                it.name.as_str(),
-                it.value.as_deref()
-            ),
-            MetadataRecord::FeatureLevel(it) => format!("{}={}", it.name.as_str(), it.feature_level),
-            MetadataRecord::RegisterBroker(it) => format!(
-                "{} epoch={} fenced={} rack={:?}",
-                it.broker_id,
-                it.broker_epoch,
-                it.fenced,
-                it.rack.as_deref()
-            ),
-            MetadataRecord::BrokerRegistrationChange(it) => format!(
-                "{} epoch={} fenced={} shutdown={} cordoned={:?}",
-                it.broker_id, it.broker_epoch, it.fenced, it.in_controlled_shutdown, it.cordoned_log_dirs
-            ),
-            MetadataRecord::ProducerIds(it) => {
-                format!("broker={} next={}", it.broker_id, it.next_producer_id)
-            }
-            MetadataRecord::ClearElr(it) => format!("{:?}", it.topic_name.as_str()),
-            MetadataRecord::BeginTransaction(it) => format!("{:?}", it.name.as_deref()),
-            _ => String::new(),
-        };
-        format!("{} v{version} {what}", record.name()).trim_end().to_owned()
     }
 }
 
@@ -165,133 +103,6 @@ fn check_invariants(state: &State) {
     }
 }
 
-fn error(code: i16, message: Option<&StrBytes>) -> String {
-    if code == 0 {
-        return "ok".into();
-    }
-    format!("{:?} {:?}", ErrorCode(code), message.map(|message| message.as_str()))
-}
-
-fn answered(answer: &Answer) -> String {
-    let mut out = String::new();
-    let mut line = |name: &str, code, message: Option<&StrBytes>, more: String| {
-        let _ = writeln!(out, "=> {}", format!("{name} {} {more}", error(code, message)).trim());
-    };
-    match answer {
-        Answer::RegisterBroker(it) => {
-            line("registered", it.error_code, None, format!("epoch={}", it.broker_epoch))
-        }
-        Answer::UnregisterController(it) => {
-            line("", it.error_code, it.error_message.as_ref(), String::new());
-        }
-        Answer::AlterConfigs(it) => it.responses.iter().for_each(|it| {
-            line(&it.resource_name, it.error_code, it.error_message.as_ref(), String::new());
-        }),
-        Answer::ElectLeaders(it) => {
-            line("", it.error_code, None, String::new());
-            for topic in &it.replica_election_results {
-                for at in &topic.partition_result {
-                    let name = format!("{}-{}", topic.topic.as_str(), at.partition_id);
-                    line(&name, at.error_code, at.error_message.as_ref(), String::new());
-                }
-            }
-        }
-        Answer::AlterPartitionReassignments(it) => {
-            line("", it.error_code, it.error_message.as_ref(), String::new());
-            for topic in &it.responses {
-                for at in &topic.partitions {
-                    let name = format!("{}-{}", topic.name.as_str(), at.partition_index);
-                    line(&name, at.error_code, at.error_message.as_ref(), String::new());
-                }
-            }
-        }
-        Answer::ListPartitionReassignments(it) => {
-            line("", it.error_code, it.error_message.as_ref(), String::new());
-            let ids = |list: &[BrokerId]| list.iter().map(|id| id.0).collect::<Vec<_>>();
-            for topic in &it.topics {
-                for at in &topic.partitions {
-                    let (replicas, adding) = (ids(&at.replicas), ids(&at.adding_replicas));
-                    let more =
-                        format!("{replicas:?} adding={adding:?} removing={:?}", ids(&at.removing_replicas));
-                    line(&format!("{}-{}", topic.name.as_str(), at.partition_index), 0, None, more);
-                }
-            }
-        }
-        Answer::UpdateFeatures(it) => {
-            line("", it.error_code, it.error_message.as_ref(), String::new());
-            for at in &it.results {
-                line(&at.feature, at.error_code, at.error_message.as_ref(), String::new());
-            }
-        }
-        Answer::AssignReplicasToDirs(it) => {
-            line("", it.error_code, None, String::new());
-            for dir in &it.directories {
-                for topic in &dir.topics {
-                    for at in &topic.partitions {
-                        line(
-                            &format!("{} {}", dir.id, at.partition_index),
-                            at.error_code,
-                            None,
-                            String::new(),
-                        );
-                    }
-                }
-            }
-        }
-        Answer::UnregisterBroker(it) => line("", it.error_code, it.error_message.as_ref(), String::new()),
-        Answer::RegisterController(it) => line("", it.error_code, it.error_message.as_ref(), String::new()),
-        Answer::BrokerHeartbeat(it) => line(
-            "",
-            it.error_code,
-            None,
-            format!(
-                "caught_up={} fenced={} shut_down={}",
-                it.is_caught_up, it.is_fenced, it.should_shut_down
-            ),
-        ),
-        Answer::CreateTopics(it) => it.topics.iter().for_each(|it| {
-            line(
-                &it.name,
-                it.error_code,
-                it.error_message.as_ref(),
-                format!(
-                    "partitions={} rf={} configs={}",
-                    it.num_partitions,
-                    it.replication_factor,
-                    it.configs.as_ref().map_or(0, Vec::len)
-                ),
-            )
-        }),
-        Answer::DeleteTopics(it) => it.responses.iter().for_each(|it| {
-            let name = it.name.as_ref().map_or("-", |name| name.as_str());
-            line(name, it.error_code, it.error_message.as_ref(), String::new());
-        }),
-        Answer::CreatePartitions(it) => it.results.iter().for_each(|it| {
-            line(&it.name, it.error_code, it.error_message.as_ref(), String::new());
-        }),
-        Answer::IncrementalAlterConfigs(it) => it.responses.iter().for_each(|it| {
-            line(&it.resource_name, it.error_code, it.error_message.as_ref(), String::new());
-        }),
-        Answer::AlterPartition(it) if it.error_code != 0 => line("", it.error_code, None, String::new()),
-        Answer::AlterPartition(it) => it.topics.iter().flat_map(|topic| &topic.partitions).for_each(|it| {
-            let isr: Vec<i32> = it.isr.iter().map(|id| id.0).collect();
-            line(
-                "",
-                it.error_code,
-                None,
-                format!(
-                    "leader={} isr={isr:?} epochs={}/{}",
-                    it.leader_id.0, it.leader_epoch, it.partition_epoch
-                ),
-            );
-        }),
-        Answer::AllocateProducerIds(it) => {
-            line("", it.error_code, None, format!("{}+{}", it.producer_id_start.0, it.producer_id_len));
-        }
-    }
-    out
-}
-
 impl Runner {
     fn register(&self, args: &mut ArgumentConsumer<'_>) -> Result<Command, Box<dyn Error>> {
         use broker_registration_request::{Feature, Listener};
@@ -300,6 +111,8 @@ impl Runner {
         let incarnation: u128 = key(args, "incarnation")?.unwrap_or(1);
         let rack: Option<String> = key(args, "rack")?;
         let cluster: Option<String> = key(args, "cluster")?;
+        let own = || vec![Uuid::from_u128(1000 + u128::from(id.unsigned_abs()))];
+        let dirs = args.take_key("dirs").map_or_else(own, uuids);
         let features = supported_features().into_iter().map(|range| {
             Feature::default()
                 .with_name(text(&range.name))
@@ -314,7 +127,7 @@ impl Runner {
                 .with_listeners(vec![Listener::default().with_name(text("PLAINTEXT")).with_port(9092)])
                 .with_features(features.collect())
                 .with_rack(rack.as_deref().map(text))
-                .with_log_dirs(vec![Uuid::from_u128(1000 + u128::from(id.unsigned_abs()))])
+                .with_log_dirs(dirs)
                 .with_previous_broker_epoch(previous),
         ))
     }
@@ -324,12 +137,16 @@ impl Runner {
         let registered = self.state.image.broker(id).map_or(-1, |broker| broker.epoch);
         let epoch = key(args, "epoch")?.unwrap_or(registered);
         let offset = key(args, "offset")?.unwrap_or(self.state.image.position.offset);
+        let offline = args.take_key("offline").map(uuids).unwrap_or_default();
+        let cordoned = args.take_key("cordoned").map(uuids);
         let wants: Vec<&str> = std::iter::from_fn(|| args.next_pos()).collect();
         Ok(Command::BrokerHeartbeat(
             BrokerHeartbeatRequest::default()
                 .with_broker_id(BrokerId(id))
                 .with_broker_epoch(epoch)
                 .with_current_metadata_offset(offset)
+                .with_offline_log_dirs(offline)
+                .with_cordoned_log_dirs(cordoned)
                 .with_want_fence(wants.contains(&"fence"))
                 .with_want_shut_down(wants.contains(&"shutdown")),
         ))
@@ -511,7 +328,10 @@ impl goldenscript::Runner for Runner {
                 let request = AllocateProducerIdsRequest::default();
                 Command::AllocateProducerIds(request.with_broker_id(BrokerId(id)).with_broker_epoch(epoch))
             }
-            other => return Err(format!("no command {other}").into()),
+            other => match asked(&self.state, self.now, line, &mut args)? {
+                Some(command) => command,
+                None => return Err(format!("no command {other}").into()),
+            },
         };
         args.reject_next()?;
         self.give(command, &mut out);

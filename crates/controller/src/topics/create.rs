@@ -19,7 +19,7 @@ use ottla_types::{ApiError, ErrorCode, NodeId, TopicId};
 
 use super::{
     LARGEST_REQUEST,
-    names::{check_topic_name, collision_key},
+    names::{check_topic_name, collide},
 };
 use crate::{Place, Turn, bootstrap::MIN_ISR, text};
 
@@ -129,12 +129,10 @@ impl Turn<'_, '_> {
             let message = format!("Topic '{name}' already exists.");
             return Err(ApiError::new(ErrorCode::TOPIC_ALREADY_EXISTS, message));
         }
-        if name.contains(['.', '_']) {
-            let key = collision_key(name);
-            let clash = |other: &str| other.len() == name.len() && collision_key(other) == key;
-            if let Some(other) = self.image().topics.iter().find(|topic| clash(&topic.name)) {
-                return Err(invalid(format!("Topic '{name}' collides with existing topic: {}", other.name)));
-            }
+        if name.contains(['.', '_'])
+            && let Some(other) = self.image().topics.iter().find(|topic| collide(&topic.name, name))
+        {
+            return Err(invalid(format!("Topic '{name}' collides with existing topic: {}", other.name)));
         }
         Ok(())
     }

@@ -23,7 +23,8 @@ pub fn check_topic_name(name: &str) -> Result<(), String> {
     Err(format!("Topic name is invalid: {wrong}"))
 }
 
-/// What two names must not share: metrics call `.` and `_` the same.
-pub(crate) fn collision_key(name: &str) -> String {
-    name.replace('.', "_")
+/// Whether two topics cannot both be there: metrics call `.` and `_` the same.
+pub(crate) fn collide(one: &str, other: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a == b || (matches!(a, b'.' | b'_') && matches!(b, b'.' | b'_'));
+    one.len() == other.len() && one.bytes().zip(other.bytes()).all(same)
 }
