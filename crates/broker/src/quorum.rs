@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use ottla_config::{BrokerConfig, Loaded};
-use ottla_controller::{Controller, Settings, State, bootstrap_features};
+use ottla_controller::{Controller, Settings, State};
 use ottla_metadata::{Endpoint, Fact, records};
 use ottla_raft::{Codec, Disk, Options, Parts, Running, VoterEndpoint};
 use ottla_storage::{LogConfig, LogReader, METADATA_TOPIC};
@@ -13,7 +13,7 @@ use ottla_types::{Clock, TopicPartition};
 use crate::{controller_registration, server::OpenDirs};
 use transport::{Identity, Lines};
 
-mod founding;
+pub(crate) mod founding;
 mod transport;
 
 /// Starts the driver, within the runtime. `publish` is told the committed state whenever it changed. Beside it, who reads the metadata log.
@@ -28,6 +28,7 @@ pub(crate) fn start(
     let config = &loaded.broker;
     let log = ottla_raft::SegmentLog::open(&dirs.metadata, LogConfig::default())?;
     let reader = log.reader();
+    let dir = dirs.metadata.path().join(TopicPartition::new(METADATA_TOPIC, 0).to_string());
     let settings = Settings {
         node_id: config.node_id,
         cluster_id: cluster_id.clone(),
@@ -36,10 +37,9 @@ pub(crate) fn start(
             .unwrap_or(i16::MAX),
         delete_topic_enable: config.new_topics.delete_topic_enable,
         broker_session_timeout_ms: config.broker_session_timeout_ms.into(),
-        bootstrap: bootstrap_features(),
+        bootstrap: founding::features(&dir)?,
         config: loaded.settings.clone(),
     };
-    let dir = dirs.metadata.path().join(TopicPartition::new(METADATA_TOPIC, 0).to_string());
     let directory_id = dirs.metadata.meta().directory_id.unwrap_or_default();
     let endpoints = endpoints(config);
     let founding = founding::founding(config, &dir, directory_id, &endpoints)?;
@@ -89,9 +89,9 @@ fn endpoints(config: &BrokerConfig) -> Vec<VoterEndpoint> {
 }
 
 /// How long a voter waits for a leader that it does not hear. Kafka's `controller.quorum.election.timeout.ms` bounds one
-/// election and `controller.quorum.fetch.timeout.ms` the silence before it; here silence of two fifths of the former
-/// (at most of the latter) begins an election, so that at Kafka's defaults (1 s, 2 s) the whole stays under a second.
+/// election and `controller.quorum.fetch.timeout.ms` the silence before it; here silence of half the former (at
+/// most of the latter) begins an election; that a leader's process ended is noticed at once, whatever they say.
 fn election_ms(config: &BrokerConfig) -> i64 {
-    let election = i64::from(config.quorum.election_timeout_ms) * 2 / 5;
+    let election = i64::from(config.quorum.election_timeout_ms) / 2;
     election.min(config.quorum.fetch_timeout_ms.into()).max(80)
 }

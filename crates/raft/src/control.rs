@@ -63,7 +63,9 @@ fn append_quorum(batch: &mut BatchBuilder, quorum: &Membership, at: Millis) {
     let version =
         KRaftVersionRecord { version: 0, k_raft_version: quorum.kraft_version, ..Default::default() };
     append(batch, at, ControlType::KRaftVersion, 0, &version);
-    append_voters(batch, &quorum.voters, at);
+    if !quorum.voters.is_empty() {
+        append_voters(batch, &quorum.voters, at);
+    }
 }
 
 fn append_voters(batch: &mut BatchBuilder, voters: &[Voter], at: Millis) {

@@ -28,6 +28,7 @@ mod time;
 mod view;
 mod voters;
 
+pub(crate) use snapshots::assemble;
 pub use view::{QuorumView, ReplicaView};
 pub use voters::{Seen, VoterChange};
 
@@ -65,7 +66,7 @@ impl Options {
             directory_id,
             endpoints: Vec::new(),
             founding,
-            election_ms: 400,
+            election_ms: 500,
             max_bytes_between_snapshots: 20 << 20,
             max_snapshot_interval_ms: 60 * 60 * 1000,
             retention_bytes: 100 << 20,
@@ -272,7 +273,8 @@ impl<M: Machine> Core<M> {
         self.raw.report_unreachable(to);
     }
 
-    /// A snapshot was handed to a member, or could not be.
+    /// A snapshot (a message with a snapshot in it) was handed to a member, or could not be. Must be told for each: raft
+    /// sends a member nothing more until then.
     pub fn snapshot_sent(&mut self, to: u64, delivered: bool) {
         let status = if delivered { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
         self.raw.report_snapshot(to, status);

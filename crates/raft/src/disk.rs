@@ -17,6 +17,9 @@ use crate::{FactLog, Fault, SnapshotId, checkpoint, quorum_state};
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
+/// Is handed keys and values until it breaks.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// One change to the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -33,12 +36,7 @@ pub trait Keys: Send + 'static {
     /// The pair with the greatest key in `from <= key < to`.
     fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, Fault>;
     /// Hands every pair with `from <= key < to` to `visit`, in order, until it breaks.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Fault>;
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault>;
     /// Carries out all changes, in order, or none of them.
     fn write(&mut self, changes: Vec<Change>, sync: bool) -> Result<(), Fault>;
 }
@@ -91,12 +89,7 @@ impl Keys for StoreKeys {
         Ok(self.0.last(Family::Raft, from, to)?)
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Fault> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault> {
         Ok(self.0.scan(Family::Raft, from, to, visit)?)
     }
 

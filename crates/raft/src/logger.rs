@@ -22,8 +22,8 @@ impl Drain for ToTracing {
         let level = match record.level() {
             Level::Critical | Level::Error => tracing::Level::ERROR,
             Level::Warning => tracing::Level::WARN,
-            Level::Info | Level::Debug => tracing::Level::DEBUG,
-            Level::Trace => tracing::Level::TRACE,
+            Level::Info => tracing::Level::DEBUG,
+            Level::Debug | Level::Trace => tracing::Level::TRACE,
         };
         if level > tracing::level_filters::LevelFilter::current() {
             return Ok(());

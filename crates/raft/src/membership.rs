@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use ottla_types::NodeId;
+use bytes::Bytes;
+use ottla_types::{Millis, NodeId};
 use raft::eraftpb::ConfState;
 use uuid::Uuid;
 
-use crate::{Fault, SnapshotId, Voter, checkpoint, control, raft_id};
+use crate::{Fault, SnapshotId, Voter, checkpoint, control, core::assemble, raft_id};
 
 /// The voters, and by which rules they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,16 @@ impl Membership {
         }
         Ok(Some(found).filter(|found| !found.voters.is_empty()))
     }
+}
+
+/// Writes the bootstrap snapshot of a node that is being formatted into the directory of its metadata log, which is
+/// made if it is not there: who votes first (nobody for a node that is to join), and `facts`, a batch of them.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_bootstrap(dir: &Path, quorum: &Membership, facts: Bytes, at: Millis) -> Result<(), Fault> {
+    std::fs::create_dir_all(dir).map_err(|source| Fault::File { path: dir.to_owned(), source })?;
+    checkpoint::add(dir, SnapshotId::BOOTSTRAP, &assemble(quorum, [facts], at, at))
 }
 
 /// How a quorum begins on a disk where raft never ran.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -12,7 +11,7 @@ use ottla_types::{LeaderEpoch, NodeId, Offset};
 
 use crate::{
     Disk, FactLog, Fault, SnapshotId,
-    disk::{Change, Files, Keys, Pair},
+    disk::{Change, Files, Keys, Pair, Visit},
 };
 
 /// A log in memory.
@@ -91,6 +90,22 @@ struct Contents {
     files: BTreeMap<SnapshotId, Bytes>,
     noted: Option<LeaderEpoch>,
     syncs: u64,
+    /// Writes that are still carried out; all are when this is not set.
+    writes_left: Option<u64>,
+}
+
+impl Contents {
+    /// One write more, if the disk still does that.
+    fn write(&mut self) -> Result<(), Fault> {
+        match &mut self.writes_left {
+            Some(0) => Err(Fault::Log("the disk takes no more writes".into())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A disk that outlives whoever writes to it. Clones are the same disk.
@@ -113,6 +128,18 @@ impl MemoryDisk {
         let mut contents = self.contents();
         contents.keys = contents.synced_keys.clone();
         contents.log = contents.synced_log.clone();
+        contents.writes_left = None;
+    }
+
+    /// Refuses every write after the next `writes`, as a process that is killed in between does them no more. Until
+    /// [`crash`](Self::crash) or [`keep`](Self::keep).
+    pub fn fail_after(&self, writes: u64) {
+        self.contents().writes_left = Some(writes);
+    }
+
+    /// Takes writes again, and forgets nothing: the process was killed, the system went on.
+    pub fn keep(&self) {
+        self.contents().writes_left = None;
     }
 
     /// The log as it is.
@@ -139,12 +166,7 @@ impl Keys for MemoryDisk {
         Ok(pair.map(|(key, value)| (key.clone(), value.clone())))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Fault> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault> {
         let contents = self.contents();
         let _ =
             contents.keys.range(from.to_vec()..to.to_vec()).try_for_each(|(key, value)| visit(key, value));
@@ -153,6 +175,7 @@ impl Keys for MemoryDisk {
 
     fn write(&mut self, changes: Vec<Change>, sync: bool) -> Result<(), Fault> {
         let mut contents = self.contents();
+        contents.write()?;
         for change in changes {
             match change {
                 Change::Put(key, value) => {
@@ -181,11 +204,14 @@ impl FactLog for MemoryDisk {
     }
 
     fn append(&mut self, batches: &[Stamped]) -> Result<(), Fault> {
-        self.contents().log.append(batches)
+        let mut contents = self.contents();
+        contents.write()?;
+        contents.log.append(batches)
     }
 
     fn sync(&mut self) -> Result<(), Fault> {
         let mut contents = self.contents();
+        contents.write()?;
         contents.synced_log = contents.log.clone();
         contents.syncs += 1;
         Ok(())
@@ -197,15 +223,20 @@ impl FactLog for MemoryDisk {
     }
 
     fn truncate(&mut self, end: Offset) -> Result<(), Fault> {
-        self.contents().log.truncate(end)
+        let mut contents = self.contents();
+        contents.write()?;
+        contents.log.truncate(end)
     }
 
     fn reset(&mut self, start: Offset) -> Result<(), Fault> {
-        self.contents().log.reset(start)
+        let mut contents = self.contents();
+        contents.write()?;
+        contents.log.reset(start)
     }
 
     fn advance_start(&mut self, start: Offset) -> Result<(), Fault> {
         let mut contents = self.contents();
+        contents.write()?;
         contents.log.advance_start(start)?;
         contents.synced_log.advance_start(start)
     }
@@ -229,7 +260,9 @@ impl Files for MemoryDisk {
     }
 
     fn write(&mut self, id: SnapshotId, batches: &[Bytes]) -> Result<(), Fault> {
-        self.contents().files.insert(id, batches.concat().into());
+        let mut contents = self.contents();
+        contents.write()?;
+        contents.files.insert(id, batches.concat().into());
         Ok(())
     }
 

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use ottla_config::BrokerConfig;
-use ottla_raft::{Founding, Membership, Voter, VoterEndpoint};
+use ottla_controller::bootstrap_features;
+use ottla_metadata::records;
+use ottla_protocol::persisted::metadata::MetadataRecord;
+use ottla_raft::{Fault, Founding, Membership, SnapshotId, Voter, VoterEndpoint, checkpoint};
 use uuid::Uuid;
 
 /// Decides it. `dir` is that of the metadata log.
@@ -44,4 +47,36 @@ pub(super) fn founding(
         return Ok(Founding::Dynamic(vec![alone]));
     }
     Ok(Founding::Join)
+}
+
+/// The features a new cluster begins with: this release's, in the levels that the node was formatted with. A level of 0
+/// means that it begins without; features that are not served here are left out.
+pub(crate) fn features(dir: &Path) -> Result<Vec<(String, i16)>> {
+    let mut features = bootstrap_features();
+    let batches = match checkpoint::read(dir, SnapshotId::BOOTSTRAP) {
+        Ok(batches) => batches,
+        Err(Fault::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(features);
+        }
+        Err(fault) => return Err(fault.into()),
+    };
+    let mut formatted = Vec::new();
+    for batch in batches.iter().filter(|batch| !batch.header.is_control()) {
+        let facts =
+            records::decode(batch, 0).map_err(|why| anyhow::anyhow!("The bootstrap snapshot: {why}"))?;
+        for fact in &facts {
+            if let Some(MetadataRecord::FeatureLevel(level)) = fact.record() {
+                formatted.push((level.name.to_string(), level.feature_level));
+            }
+        }
+    }
+    if formatted.is_empty() {
+        return Ok(features);
+    }
+    for (name, level) in &mut features {
+        let known = formatted.iter().find(|(formatted, _)| formatted == name);
+        *level = known.map_or(0, |(_, known)| (*known).min(*level));
+    }
+    features.retain(|(_, level)| *level > 0);
+    Ok(features)
 }

@@ -4,6 +4,11 @@ use std::path::Path;
 
 use ottla_config::BrokerConfig;
 use ottla_controller::{bootstrap_features, supported_features};
+use ottla_metadata::{Fact, feature, records};
+use ottla_protocol::{StrBytes, persisted::metadata::FeatureLevelRecord};
+use ottla_raft::{Membership, Voter, VoterEndpoint, write_bootstrap};
+use ottla_storage::METADATA_TOPIC;
+use ottla_types::{Clock, SystemClock, TopicPartition};
 use rand::RngCore;
 use uuid::Uuid;
 
@@ -17,19 +22,42 @@ use crate::cli::{FormatArgs, Quorum};
 /// The release whose features a new cluster begins with.
 const RELEASE: &str = "4.4-IV2";
 
+/// What a new cluster begins with.
+struct Plan {
+    metadata_directory_id: Uuid,
+    /// What the bootstrap snapshot says of the quorum.
+    quorum: Membership,
+    features: Vec<(String, i16)>,
+}
+
 pub(super) fn run(args: &FormatArgs, config: &BrokerConfig, rng: &mut dyn RngCore) -> Outcome {
-    let checked = features(args)
-        .and_then(|()| credentials(args))
-        .and_then(|()| quorum(args, config))
-        .map(|chosen| chosen.unwrap_or_else(|| random_id(rng)));
-    match checked {
-        Ok(metadata_directory_id) => format(args, config, metadata_directory_id, rng),
+    let planned = features(args).and_then(|features| {
+        credentials(args)?;
+        let (metadata_directory_id, quorum) = quorum(args, config, rng)?;
+        Ok(Plan { metadata_directory_id, quorum, features })
+    });
+    match planned {
+        Ok(plan) => format(args, config, &plan, rng),
         Err(message) => Outcome::failed(message),
     }
 }
 
+/// The snapshot that says with whom and with which features the cluster begins.
+fn bootstrap(dir: &str, plan: &Plan) -> Result<(), String> {
+    let level = plan.features.first().map_or(0, |(_, level)| *level);
+    let facts = plan.features.iter().map(|(name, feature_level)| {
+        let name = StrBytes::from_string(name.clone());
+        let record = FeatureLevelRecord { name, feature_level: *feature_level, ..Default::default() };
+        Fact::at_level(record, level)
+    });
+    let at = SystemClock::new().wall();
+    let facts = records::encode(&facts.collect::<Vec<_>>(), at);
+    let dir = Path::new(dir).join(TopicPartition::new(METADATA_TOPIC, 0).to_string());
+    write_bootstrap(&dir, &plan.quorum, facts, at).map_err(|fault| fault.to_string())
+}
+
 /// Formats what is not formatted yet, after all directories were looked at.
-fn format(args: &FormatArgs, config: &BrokerConfig, metadata_id: Uuid, rng: &mut dyn RngCore) -> Outcome {
+fn format(args: &FormatArgs, config: &BrokerConfig, plan: &Plan, rng: &mut dyn RngCore) -> Outcome {
     let mut outcome = Outcome::default();
     let (mut dirs, mut found) = (Vec::new(), Vec::new());
     for dir in directories(config) {
@@ -82,17 +110,21 @@ fn format(args: &FormatArgs, config: &BrokerConfig, metadata_id: Uuid, rng: &mut
             (false, _) => "data",
         };
         outcome.say(format!("Formatting {kind} directory {dir} with metadata.version {RELEASE}."));
-        let directory_id = if is_metadata { metadata_id } else { random_id(rng) };
-        if let Err(message) = format_one(dir, &args.cluster_id, config.node_id, directory_id) {
+        let directory_id = if is_metadata { plan.metadata_directory_id } else { random_id(rng) };
+        // The identity last: without it the directory counts as not formatted.
+        let written = if is_metadata && config.is_controller { bootstrap(dir, plan) } else { Ok(()) };
+        let formatted =
+            written.and_then(|()| format_one(dir, &args.cluster_id, config.node_id, directory_id));
+        if let Err(message) = formatted {
             return fail(outcome, message);
         }
     }
     outcome
 }
 
-/// The features asked for must be those a new cluster begins with: others cannot be recorded yet.
-fn features(args: &FormatArgs) -> Result<(), String> {
-    let bootstrap = bootstrap_features();
+/// The features a new cluster begins with: those of this release, where no other level is asked for.
+fn features(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
+    let mut bootstrap = bootstrap_features();
     let supported = supported_features();
     if let Some(release) = &args.release_version {
         if args.features.iter().any(|feature| feature.starts_with("metadata.version=")) {
@@ -107,12 +139,12 @@ fn features(args: &FormatArgs) -> Result<(), String> {
             ));
         }
     }
-    for feature in &args.features {
-        let (name, level) = feature
+    for asked in &args.features {
+        let (name, level) = asked
             .split_once('=')
-            .ok_or_else(|| format!("Can't parse feature=level string {feature}: equals sign not found."))?;
+            .ok_or_else(|| format!("Can't parse feature=level string {asked}: equals sign not found."))?;
         let level: i16 = level.trim().parse().map_err(|_| {
-            format!("Can't parse feature=level string {feature}: unable to parse {level} as a short.")
+            format!("Can't parse feature=level string {asked}: unable to parse {level} as a short.")
         })?;
         let Some(range) = supported.iter().find(|range| *range.name == *name) else {
             let names: Vec<&str> = supported.iter().map(|range| &*range.name).collect();
@@ -121,16 +153,22 @@ fn features(args: &FormatArgs) -> Result<(), String> {
         if level < range.min.min(0) || level > range.max {
             return Err(format!("No feature:{name} with feature level {level}"));
         }
-        let begins_with = bootstrap.iter().find(|(known, _)| known == name).map_or(0, |(_, level)| *level);
-        // Raft keeps this one itself; both levels stand for what it does anyway.
-        if level != begins_with && name != "kraft.version" {
+        if name == feature::METADATA_VERSION && level != bootstrap[0].1 {
             return Err(format!(
-                "--feature {feature} is not supported yet: a new cluster begins with {name}={begins_with}. Leave the \
-                 option out, and use kafka-features.sh when the cluster runs"
+                "--feature {asked} is not supported yet: a new cluster begins with {name}={}. Leave the option out, \
+                 and use kafka-features.sh when the cluster runs",
+                bootstrap[0].1
             ));
         }
+        // Raft keeps this one itself: it goes by how the voters are known.
+        if name != feature::KRAFT_VERSION {
+            bootstrap.retain(|(known, _)| known != name);
+            bootstrap.push((name.to_owned(), level));
+        }
     }
-    Ok(())
+    bootstrap[1..].sort_unstable();
+    bootstrap.retain(|(_, level)| *level > 0);
+    Ok(bootstrap)
 }
 
 fn credentials(args: &FormatArgs) -> Result<(), String> {
@@ -143,9 +181,14 @@ fn credentials(args: &FormatArgs) -> Result<(), String> {
     }
 }
 
-/// Checks how the quorum begins; gives the id of the metadata directory when it was chosen.
-fn quorum(args: &FormatArgs, config: &BrokerConfig) -> Result<Option<Uuid>, String> {
+/// How the quorum begins, and the id of the metadata directory.
+fn quorum(
+    args: &FormatArgs,
+    config: &BrokerConfig,
+    rng: &mut dyn RngCore,
+) -> Result<(Uuid, Membership), String> {
     let is_static = !config.quorum.voters.is_empty();
+    let dynamic = |voters| Membership { kraft_version: 1, voters };
     match &args.quorum {
         Quorum::Standalone | Quorum::InitialControllers(_) if is_static => {
             Err("You cannot specify controller.quorum.voters and format the node with --initial-controllers or \
@@ -156,32 +199,62 @@ fn quorum(args: &FormatArgs, config: &BrokerConfig) -> Result<Option<Uuid>, Stri
         Quorum::Standalone if !config.is_controller => {
             Err("You can only use --standalone on a controller.".into())
         }
-        Quorum::InitialControllers(text) => initial_controllers(text, config),
+        Quorum::Standalone => {
+            let directory_id = random_id(rng);
+            let alone = Voter { id: config.node_id, directory_id, endpoints: own_endpoints(config) };
+            Ok((directory_id, dynamic(vec![alone])))
+        }
+        Quorum::InitialControllers(text) => {
+            let voters = initial_controllers(text, config)?;
+            let own = voters.iter().find(|voter| voter.id == config.node_id);
+            let own = own.ok_or_else(|| {
+                format!("--initial-controllers does not name this node, {}", config.node_id)
+            })?;
+            Ok((own.directory_id, dynamic(voters)))
+        }
         // Without servers to ask, a process that is both roles is a quorum of its own.
         Quorum::Unsaid if config.is_controller && !is_static && !config.quorum.bootstrap_servers.is_empty() => {
             Err("Because controller.quorum.voters is not set on this controller, you must specify one of the following: \
                  --standalone, --initial-controllers, or --no-initial-controllers."
                 .into())
         }
-        _ => Ok(None),
+        Quorum::NoInitialControllers if !is_static => Ok((random_id(rng), dynamic(Vec::new()))),
+        _ => Ok((random_id(rng), Membership::default())),
     }
 }
 
-fn initial_controllers(text: &str, config: &BrokerConfig) -> Result<Option<Uuid>, String> {
-    let mut own = None;
+fn own_endpoints(config: &BrokerConfig) -> Vec<VoterEndpoint> {
+    let endpoint =
+        |at: ottla_metadata::Endpoint| VoterEndpoint { name: at.name, host: at.host, port: at.port };
+    crate::controller_registration::endpoints(config, &[]).into_iter().map(endpoint).collect()
+}
+
+/// The voters of `id@host:port:directory`, separated by commas.
+fn initial_controllers(text: &str, config: &BrokerConfig) -> Result<Vec<Voter>, String> {
+    let listener: std::sync::Arc<str> =
+        config.listeners.controllers.first().map_or("CONTROLLER", String::as_str).into();
+    let mut voters: Vec<Voter> = Vec::new();
     for entry in text.split(',').map(str::trim) {
         let (id, address) = entry.split_once('@').ok_or("No @ found in dynamic voter string.")?;
         let id: i32 =
             id.parse().map_err(|_| format!("Failed to parse node id in dynamic voter string: '{id}'"))?;
-        let (_, directory) = address.rsplit_once(':').ok_or("No colon following port could be found.")?;
-        let directory = parse_id(directory)
+        let (address, directory) =
+            address.rsplit_once(':').ok_or("No colon following port could be found.")?;
+        let directory_id = parse_id(directory)
             .ok_or_else(|| format!("Failed to parse directory ID in dynamic voter string: '{directory}'"))?;
-        if id == config.node_id {
-            own = Some(directory);
+        let (host, port) = address.rsplit_once(':').ok_or("No colon following hostname could be found.")?;
+        let port: u16 =
+            port.parse().map_err(|_| format!("Failed to parse port in dynamic voter string: '{port}'"))?;
+        if id < 0 {
+            return Err(format!("Invalid negative node id {id} in dynamic voter string."));
         }
+        if voters.iter().any(|voter| voter.id == id) {
+            return Err(format!("Node id {id} is given twice in --initial-controllers"));
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let endpoint = VoterEndpoint { name: listener.clone(), host: host.into(), port };
+        voters.push(Voter { id, directory_id, endpoints: vec![endpoint] });
     }
-    if text.contains(',') {
-        return Err("--initial-controllers with more than one controller is not supported yet".into());
-    }
-    own.map(Some).ok_or_else(|| format!("--initial-controllers does not name this node, {}", config.node_id))
+    voters.sort_by_key(|voter| voter.id);
+    Ok(voters)
 }

@@ -1,7 +1,10 @@
 //! The storage tool on real directories: format, info, and what a start accepts.
 
 use super::*;
-use crate::cli::{FormatArgs, Quorum};
+use crate::{
+    cli::{FormatArgs, Quorum},
+    quorum::founding,
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 
@@ -163,9 +166,9 @@ fn features_and_credentials() {
     assert_eq!(error(&|args| args.features = vec!["transaction.version".into()]), no_sign);
     let no_level = "No feature:transaction.version with feature level 99\n";
     assert_eq!(error(&|args| args.features = vec!["transaction.version=99".into()]), no_level);
-    let not_yet = error(&|args| args.features = vec!["transaction.version=1".into()]);
+    let not_yet = error(&|args| args.features = vec!["metadata.version=30".into()]);
     assert!(
-        not_yet.contains("is not supported yet: a new cluster begins with transaction.version=2"),
+        not_yet.contains("is not supported yet: a new cluster begins with metadata.version=33"),
         "{not_yet}"
     );
     let scram = error(&|args| args.scram = vec!["SCRAM-SHA-256=[name=a,password=b]".into()]);
@@ -176,9 +179,64 @@ fn features_and_credentials() {
     );
     let fine = node.format(&config, |args| {
         args.release_version = Some("4.4".into());
-        args.features = vec!["transaction.version=2".into(), "kraft.version=1".into()];
+        args.features = vec!["transaction.version=1".into(), "kraft.version=1".into()];
     });
     assert_eq!(fine.code, 0, "{}", fine.err);
+    let levels = founding::features(&node.dir.path().join("a/__cluster_metadata-0")).unwrap();
+    let expected = [
+        ("metadata.version", 33),
+        ("eligible.leader.replicas.version", 1),
+        ("group.version", 1),
+        ("transaction.version", 1),
+    ];
+    assert_eq!(levels, expected.map(|(name, level)| (name.to_owned(), level)));
+}
+
+#[test]
+fn the_first_controllers_are_in_the_bootstrap_snapshot() {
+    let mut node = Node::new();
+    let quorum = |node: &Node, dir: &str| {
+        let dir = node.dir.path().join(dir).join("__cluster_metadata-0");
+        ottla_raft::Membership::bootstrap(&dir).unwrap()
+    };
+    let config = node.write("p", &["a"], SERVERS);
+    let several = "2@[::1]:9094:3Db5QLSqSZieL3rJBUUegB,1@127.0.0.1:9093:3Db5QLSqSZieL3rJBUUegA";
+    let formatted = node.format(&config, |args| args.quorum = Quorum::InitialControllers(several.into()));
+    assert_eq!(formatted.code, 0, "{}", formatted.err);
+    let found = quorum(&node, "a").expect("it names voters");
+    let voter = |id: i32, directory: &str, host: &str, port| ottla_raft::Voter {
+        id,
+        directory_id: parse_id(directory).unwrap(),
+        endpoints: vec![ottla_raft::VoterEndpoint { name: "CONTROLLER".into(), host: host.into(), port }],
+    };
+    let expected = [
+        voter(1, "3Db5QLSqSZieL3rJBUUegA", "127.0.0.1", 9093),
+        voter(2, "3Db5QLSqSZieL3rJBUUegB", "::1", 9094),
+    ];
+    assert_eq!((found.kraft_version, found.voters), (1, expected.to_vec()));
+
+    let alone = node.write("q", &["b"], SERVERS);
+    assert_eq!(node.format(&alone, |args| args.quorum = Quorum::Standalone).code, 0);
+    let found = quorum(&node, "b").expect("it names one");
+    assert!(
+        node.info(&alone).out.contains(&format!("directory.id={}", show_id(found.voters[0].directory_id)))
+    );
+    let joining = node.write("r", &["c"], SERVERS);
+    assert_eq!(node.format(&joining, |args| args.quorum = Quorum::NoInitialControllers).code, 0);
+    assert_eq!(quorum(&node, "c"), None);
+
+    let fails = |node: &mut Node, text: &str| {
+        let config = node.write("s", &["d"], SERVERS);
+        let outcome = node.format(&config, |args| args.quorum = Quorum::InitialControllers(text.into()));
+        assert_eq!(outcome.code, 1, "{text}");
+        outcome.err
+    };
+    let others = fails(&mut node, "7@h:1:3Db5QLSqSZieL3rJBUUegA");
+    assert_eq!(others, "--initial-controllers does not name this node, 1\n");
+    let twice = "1@h:1:3Db5QLSqSZieL3rJBUUegA,1@h:2:3Db5QLSqSZieL3rJBUUegB";
+    assert_eq!(fails(&mut node, twice), "Node id 1 is given twice in --initial-controllers\n");
+    assert!(fails(&mut node, "1@h:x:3Db5QLSqSZieL3rJBUUegA").starts_with("Failed to parse port"));
+    assert!(!Path::new(&node.path("d")).exists(), "what fails leaves nothing");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ottla_types::{LeaderEpoch, Millis, Offset};
 use raft::eraftpb::Snapshot;
 
 use super::Core;
-use crate::{Fault, SnapshotId, control};
+use crate::{Fault, Membership, SnapshotId, control};
 
 /// Facts in one batch of a snapshot.
 const SNAPSHOT_BATCH: usize = 1000;
@@ -69,7 +69,7 @@ impl<M: Machine> Core<M> {
 
     fn offer_snapshot(&mut self, ctx: &Ctx<'_>) {
         let (id, batches) = self.snapshot_now(ctx.wall);
-        let mut snapshot = Snapshot { data: frame_snapshot(id, &batches).into(), ..Snapshot::default() };
+        let mut snapshot = Snapshot { data: frame_snapshot(id, &batches), ..Snapshot::default() };
         let metadata = snapshot.mut_metadata();
         (metadata.index, metadata.term) = self.applied;
         metadata.set_conf_state(self.raw.store().conf_state().clone());
@@ -80,15 +80,9 @@ impl<M: Machine> Core<M> {
     /// The committed state as a checkpoint file: a header, batches of facts, a footer.
     fn snapshot_now(&self, at: Millis) -> (SnapshotId, Vec<Bytes>) {
         let id = SnapshotId { end_offset: self.log.end(), epoch: self.last_epoch };
-        let mut batches = vec![control::snapshot_header(&self.quorum, self.last_timestamp, at)];
-        let mut offset = offset_after(&batches[0], 0);
         let facts = (self.codec.snapshot)(self.machine.committed());
-        for facts in facts.chunks(SNAPSHOT_BATCH) {
-            let batch = place((self.codec.encode)(facts, at), offset);
-            offset = offset_after(&batch, offset);
-            batches.push(batch);
-        }
-        batches.push(control::snapshot_footer(offset, at));
+        let batches = facts.chunks(SNAPSHOT_BATCH).map(|facts| (self.codec.encode)(facts, at));
+        let batches = assemble(&self.quorum, batches, self.last_timestamp, at);
         (id, batches)
     }
 
@@ -138,6 +132,24 @@ impl<M: Machine> Core<M> {
         let written = written.as_ref().and_then(control::last_contained).unwrap_or(wall);
         Ok(wall.since(written) > self.options.retention_ms)
     }
+}
+
+/// A snapshot of batches of facts: a header, the facts, a footer. `last` is when the last of them was appended.
+pub(crate) fn assemble(
+    quorum: &Membership,
+    facts: impl IntoIterator<Item = Bytes>,
+    last: Millis,
+    at: Millis,
+) -> Vec<Bytes> {
+    let mut batches = vec![control::snapshot_header(quorum, last, at)];
+    let mut offset = offset_after(&batches[0], 0);
+    for facts in facts {
+        let batch = place(facts, offset);
+        offset = offset_after(&batch, offset);
+        batches.push(batch);
+    }
+    batches.push(control::snapshot_footer(offset, at));
+    batches
 }
 
 /// A batch we just built, at its place in a snapshot (whose batches have epoch 0).

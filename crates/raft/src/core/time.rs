@@ -2,6 +2,7 @@
 
 use ottla_machine::{Ctx, Machine};
 use ottla_types::{Millis, NodeId};
+use raft::StateRole;
 
 use super::Core;
 
@@ -18,13 +19,21 @@ pub(super) struct Clockwork {
     tick_ms: i64,
     next_tick: Millis,
     election_timeout: usize,
+    /// The term and role that it was drawn for.
+    drawn_for: Option<(u64, StateRole)>,
     early: Option<(Millis, u8)>,
 }
 
 impl Clockwork {
     pub(super) fn new(election_ms: i64, ctx: &Ctx<'_>) -> Self {
         let ticks = i64::try_from(ELECTION_TICKS).expect("a few ticks");
-        Self { tick_ms: (election_ms / ticks).max(1), next_tick: ctx.now, election_timeout: 0, early: None }
+        Self {
+            tick_ms: (election_ms / ticks).max(1),
+            next_tick: ctx.now,
+            election_timeout: 0,
+            drawn_for: None,
+            early: None,
+        }
     }
 }
 
@@ -47,7 +56,7 @@ impl<M: Machine> Core<M> {
         }
         let Clockwork { tick_ms, .. } = self.clockwork;
         let late = ctx.now.since(self.clockwork.next_tick);
-        let patience = tick_ms * i64::try_from(ELECTION_TICKS).expect("a few ticks");
+        let patience = 2 * tick_ms * i64::try_from(ELECTION_TICKS).expect("a few ticks");
         if late > patience {
             // We slept. The others may have chosen another leader meanwhile; and ticking through the time that was
             // missed would only depose a leader that is well.
@@ -64,6 +73,7 @@ impl<M: Machine> Core<M> {
         while ctx.now >= self.clockwork.next_tick {
             if !self.leaving || self.leads() {
                 self.raw.tick();
+                self.reseed_jitter(ctx);
             }
             self.clockwork.next_tick = self.clockwork.next_tick.plus(tick_ms);
         }
@@ -71,14 +81,17 @@ impl<M: Machine> Core<M> {
         self.reseed_jitter(ctx);
     }
 
-    /// raft-rs draws its election jitter from the system; ours comes from the source that was handed in.
+    /// raft-rs draws its election jitter from the system; ours comes from the source that was handed in, anew with every
+    /// change of term or role. What raft-rs drew is not looked at: how often we draw must not depend on it, or a
+    /// simulation could not be replayed.
     pub(super) fn reseed_jitter(&mut self, ctx: &mut Ctx<'_>) {
-        let drawn = self.raw.raft.randomized_election_timeout();
-        if drawn != self.clockwork.election_timeout {
+        let standing = (self.raw.raft.term, self.raw.raft.state);
+        if self.clockwork.drawn_for != Some(standing) {
             let jitter = usize::try_from((ctx.rng)() % ELECTION_TICKS as u64).expect("a few ticks");
             self.clockwork.election_timeout = ELECTION_TICKS + jitter;
-            self.raw.raft.set_randomized_election_timeout(self.clockwork.election_timeout);
+            self.clockwork.drawn_for = Some(standing);
         }
+        self.raw.raft.set_randomized_election_timeout(self.clockwork.election_timeout);
     }
 
     /// News that a node's process ended or cannot be reached. If it leads, it is not waited for: this member stops

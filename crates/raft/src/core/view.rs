@@ -16,6 +16,13 @@ pub(super) struct Heard {
     caught_up: Option<Millis>,
 }
 
+impl Heard {
+    /// Whether it said something to this leader.
+    pub(super) fn was_heard(&self) -> bool {
+        self.wall.is_some()
+    }
+}
+
 /// One who follows the metadata log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaView {

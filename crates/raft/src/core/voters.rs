@@ -9,7 +9,7 @@ use ottla_types::{ApiError, ErrorCode, Millis, NodeId};
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use uuid::Uuid;
 
-use super::Core;
+use super::{Core, view};
 use crate::{
     Fault, Voter, VoterEndpoint, control,
     ids::{node_of, raft_id},
@@ -261,8 +261,8 @@ impl<M: Machine> Core<M> {
         let mut single = ConfChangeSingle { node_id: name, ..ConfChangeSingle::default() };
         single.set_change_type(kind);
         let change = ConfChangeV2 {
-            changes: vec![single].into(),
-            context: batch.as_ref().map(|batch| batch.to_vec()).unwrap_or_default().into(),
+            changes: vec![single],
+            context: batch.as_ref().map(|batch| batch.to_vec()).unwrap_or_default(),
             ..ConfChangeV2::default()
         };
         if self.raw.raft.has_pending_conf() || self.raw.propose_conf_change(Vec::new(), change).is_err() {
@@ -342,12 +342,13 @@ impl<M: Machine> Core<M> {
             return;
         }
         let last = self.raw.raft.raft_log.last_index();
-        let follows = self
-            .raw
-            .raft
-            .prs()
-            .get(name)
-            .is_some_and(|progress| progress.recent_active && progress.matched + LAG >= last);
+        // Raft holds a new member for active before it was heard.
+        let heard = self.heard.get(&name).is_some_and(view::Heard::was_heard);
+        let progress = self.raw.raft.prs().get(name);
+        let follows = heard
+            && progress.is_some_and(|progress| {
+                progress.recent_active && progress.matched > 0 && progress.matched + LAG >= last
+            });
         if !follows {
             return;
         }

@@ -184,12 +184,7 @@ impl Node {
             panic!("an answer of another kind")
         };
         assert_eq!(registered.error_code, 0);
-        let beat = BrokerHeartbeatRequest::default()
-            .with_broker_id(BrokerId(1))
-            .with_broker_epoch(registered.broker_epoch)
-            .with_current_metadata_offset(registered.broker_epoch)
-            .with_cordoned_log_dirs(Some(Vec::new()));
-        let Answer::BrokerHeartbeat(beat) = self.ask(Command::BrokerHeartbeat(beat)) else {
+        let Answer::BrokerHeartbeat(beat) = self.ask(heartbeat(registered.broker_epoch)) else {
             panic!("an answer of another kind")
         };
         assert!(!beat.is_fenced);
@@ -208,6 +203,16 @@ pub fn create(name: &str, partitions: i32) -> Command {
         .with_num_partitions(partitions)
         .with_replication_factor(-1);
     Command::CreateTopics(CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(1000))
+}
+
+/// A heartbeat of broker 1 that has seen its registration.
+pub fn heartbeat(epoch: i64) -> Command {
+    let beat = BrokerHeartbeatRequest::default()
+        .with_broker_id(BrokerId(1))
+        .with_broker_epoch(epoch)
+        .with_current_metadata_offset(epoch)
+        .with_cordoned_log_dirs(Some(Vec::new()));
+    Command::BrokerHeartbeat(beat)
 }
 
 pub fn registration(previous_epoch: i64) -> BrokerRegistrationRequest {

@@ -1,0 +1,352 @@
+//! Quorums of three and five: leaders that die, are cut off and come back having forgotten what was not synced,
+//! snapshots on the way, voters that are added and removed, and messages that no sound member sends.
+
+mod common;
+mod world;
+
+use ottla_raft::{Founding, Membership, Voter, VoterChange};
+use ottla_types::NodeId;
+use world::{World, directory, next, voter};
+
+#[test]
+fn leaders_die_with_the_power_and_come_back() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, if seed % 2 == 0 { 3 } else { 5 });
+        world.broker();
+        for round in 0..6 {
+            world.create(&format!("topic-{round}"));
+            let leader = world.elected();
+            // In the middle of something that it may or may not have sent on.
+            world.submit(leader, common::create(&format!("lost-{round}"), 1));
+            if round % 2 == 0 {
+                world.settle(leader);
+            }
+            world.kill(leader, true);
+            let second = world.elected();
+            assert_ne!(second, leader);
+            world.create(&format!("meanwhile-{round}"));
+            world.start(leader);
+            world.agree();
+        }
+        for id in world.members.keys() {
+            assert!((12..=18).contains(&world.topics(*id)), "seed {seed}: {}", world.topics(*id));
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_is_cut_off_gives_up_and_nothing_of_it_stays() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 3);
+        world.broker();
+        world.create("before");
+        let old = world.elected();
+        world.isolate(old);
+        let lost = world.submit(old, common::create("lost", 1));
+        world.create("after");
+        let new = world.leader().expect("there is one");
+        assert_ne!(new, old);
+        world.until(3000, |world| world.answers.contains_key(&lost));
+        assert!(world.answers[&lost].is_err(), "it was never committed");
+        world.cut.clear();
+        world.agree();
+        assert_eq!(world.topics(old), 2);
+    }
+}
+
+#[test]
+fn one_way_and_a_minority() {
+    let mut world = World::new(7, 5);
+    world.broker();
+    world.create("a");
+    let leader = world.elected();
+    // It sends and does not hear.
+    let others: Vec<NodeId> = (1..=5).filter(|id| *id != leader).collect();
+    world.cut.extend(others.iter().map(|other| (*other, leader)));
+    world.create("b");
+    world.cut.clear();
+    world.agree();
+    let (one, two) = (others[0], others[1]);
+    world.isolate(one);
+    world.isolate(two);
+    world.create("c");
+    world.cut.clear();
+    world.agree();
+    assert!((1..=5).all(|id| world.topics(id) == 3));
+}
+
+#[test]
+fn a_leader_whose_process_ended_is_replaced_at_once() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3);
+        let leader = world.elected();
+        world.run(300);
+        world.kill(leader, false);
+        for id in (1..=3).filter(|id| *id != leader) {
+            world.with(id, |core, ctx| core.lost(leader, ctx));
+        }
+        let before = world.now;
+        world.until(1000, |world| world.leader().is_some());
+        assert!(world.now - before < 200, "seed {seed}: {} ms", world.now - before);
+    }
+}
+
+#[test]
+fn one_who_alone_lost_the_leader_changes_nothing() {
+    let mut world = World::new(3, 3);
+    let leader = world.elected();
+    world.run(300);
+    let epoch = world.members[&leader].core.as_ref().map(|core| core.status().epoch);
+    let other = (1..=3).find(|id| *id != leader).expect("three");
+    world.with(other, |core, ctx| core.lost(leader, ctx));
+    world.run(2000);
+    assert_eq!(world.leader(), Some(leader));
+    assert_eq!(world.members[&leader].core.as_ref().map(|core| core.status().epoch), epoch);
+}
+
+#[test]
+fn a_leader_that_stops_hands_over() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 3);
+        world.broker();
+        world.create("before");
+        let leader = world.elected();
+        world.with(leader, |core, _| core.resign());
+        let before = world.now;
+        world.until(200, |world| {
+            let new = world.leader().is_some_and(|id| id != leader);
+            new && world.members[&leader].core.as_ref().is_some_and(ottla_raft::Core::has_resigned)
+        });
+        assert!(world.now - before < 50, "seed {seed}: {} ms without a leader", world.now - before);
+        world.kill(leader, false);
+        world.create("after");
+    }
+}
+
+#[test]
+fn who_was_away_for_long_gets_a_snapshot_and_may_be_killed_at_any_moment_of_it() {
+    for writes in 0..8 {
+        let mut world = World::empty(writes);
+        world.max_entries = 20;
+        let founding = Founding::Dynamic((1..=3).map(voter).collect());
+        (1..=3).for_each(|id| world.add(id, founding.clone()));
+        world.broker();
+        world.create("before");
+        let leader = world.elected();
+        let away = (1..=3).find(|id| *id != leader).expect("three");
+        world.kill(away, false);
+        for round in 0..40 {
+            world.create(&format!("topic-{round}"));
+        }
+        world.start(away);
+        world.members[&away].disk.fail_after(writes);
+        world.run(3000);
+        let killed = world.members[&away].core.is_none();
+        world.kill(away, writes % 2 == 0);
+        world.start(away);
+        world.agree();
+        assert_eq!(world.topics(away), 41, "after {writes} writes, killed: {killed}");
+        world.kill(away, true);
+        world.start(away);
+        world.agree();
+        assert_eq!(world.topics(away), 41);
+    }
+}
+
+#[test]
+fn voters_are_added_and_removed() {
+    let mut world = World::new(1, 3);
+    world.broker();
+    world.create("before");
+    world.add(4, Founding::Join);
+    let leader = world.elected();
+    let add = |id: NodeId| VoterChange::Add { voter: voter(id), wait: true, timeout_ms: 2000 };
+    let duplicate = Voter { directory_id: directory(77), ..voter(leader) };
+    let token = world.change(leader, VoterChange::Add { voter: duplicate, wait: true, timeout_ms: 100 });
+    assert_eq!(world.refused(token), 126);
+    let token = world.change(leader, VoterChange::Remove { id: 1, directory_id: directory(77) });
+    assert_eq!(world.refused(token), 127);
+    let nameless = Voter { endpoints: Vec::new(), ..voter(4) };
+    let token = world.change(leader, VoterChange::Add { voter: nameless, wait: true, timeout_ms: 100 });
+    assert_eq!(world.refused(token), 42);
+    let follower = (1..=3).find(|id| *id != leader).expect("three");
+    let token = world.change(follower, add(4));
+    assert_eq!(world.refused(token), 6);
+
+    // One at a time; who cannot be reached is not added.
+    world.isolate(4);
+    let first = world.change(leader, add(4));
+    let second = world.change(leader, add(5));
+    assert_eq!(world.refused(second), 7);
+    world.until(5000, |world| world.changed.contains_key(&first));
+    assert_eq!(world.refused(first), 7);
+    world.cut.clear();
+
+    let leader = world.elected();
+    let token = world.change(leader, add(4));
+    world.until(5000, |world| world.changed.contains_key(&token));
+    assert_eq!(world.changed[&token], Ok(()));
+    world.agree();
+    let members = |world: &World, id: NodeId| -> Vec<NodeId> {
+        let core = world.members[&id].core.as_ref().expect("runs");
+        core.membership().voters.iter().map(|voter| voter.id).collect()
+    };
+    assert!((1..=4).all(|id| members(&world, id) == [1, 2, 3, 4]));
+    assert_eq!(world.topics(4), 1);
+
+    // The leader itself goes: another takes over, and it follows on.
+    let leader = world.elected();
+    let gone = VoterChange::Remove { id: leader, directory_id: directory(leader) };
+    let token = world.change(leader, gone);
+    world.until(5000, |world| world.changed.contains_key(&token));
+    assert_eq!(world.changed[&token], Ok(()));
+    world.until(1000, |world| world.leader().is_some_and(|id| id != leader));
+    world.create("after");
+    world.agree();
+    assert!((1..=4).all(|id| !members(&world, id).contains(&leader)));
+
+    // All of it is found again.
+    for id in 1..=4 {
+        world.kill(id, true);
+    }
+    (1..=4).for_each(|id| world.start(id));
+    world.create("again");
+    world.agree();
+    assert!((1..=4).all(|id| members(&world, id).len() == 3 && world.topics(id) == 3));
+}
+
+#[test]
+fn a_controller_that_is_there_follows_and_can_be_given_a_vote() {
+    let mut world = World::new(9, 1);
+    world.broker();
+    world.create("before");
+    world.add(2, Founding::Join);
+    world.run(500);
+    assert_eq!(world.topics(2), 0, "nobody knows of it");
+    world.introduce(2);
+    world.introduce(1);
+    world.until(3000, |world| world.topics(2) == 1);
+    world.run(300);
+    let view = world.with(1, |core, ctx| core.quorum(ctx.wall)).expect("runs");
+    let ids = |replicas: &[ottla_raft::ReplicaView]| -> Vec<_> {
+        replicas.iter().map(|one| (one.id, one.directory_id)).collect()
+    };
+    assert_eq!(ids(&view.voters), [(1, directory(1))]);
+    assert_eq!(ids(&view.observers), [(2, directory(2))]);
+    assert!(view.observers[0].last_caught_up.0 > 0 && view.observers[0].log_end == view.voters[0].log_end);
+    let token = world.change(1, VoterChange::Add { voter: voter(2), wait: true, timeout_ms: 1000 });
+    world.until(2000, |world| world.changed.contains_key(&token));
+    assert_eq!(world.changed[&token], Ok(()));
+    let moved = Voter { endpoints: voter(8).endpoints, ..voter(2) };
+    let token = world.change(1, VoterChange::Update { voter: moved.clone() });
+    world.until(2000, |world| world.changed.contains_key(&token));
+    world.agree();
+    let known =
+        |world: &World| -> Membership { world.members[&2].core.as_ref().expect("runs").membership().clone() };
+    assert_eq!(known(&world).voters, [voter(1), moved]);
+    let token = world.change(1, VoterChange::Remove { id: 2, directory_id: directory(2) });
+    world.until(2000, |world| world.changed.contains_key(&token));
+    world.agree();
+    assert_eq!(known(&world).voters, [voter(1)]);
+    let token = world.change(1, VoterChange::Remove { id: 1, directory_id: directory(1) });
+    assert_eq!(world.refused(token), 127, "the last voter stays");
+}
+
+#[test]
+fn static_voters_stand_in_no_record_and_stay() {
+    let mut world = World::empty(5);
+    let founding = Founding::Static((1..=3).map(voter).collect());
+    (1..=3).for_each(|id| world.add(id, founding.clone()));
+    world.broker();
+    world.create("topic");
+    world.agree();
+    let leader = world.elected();
+    let token = world.change(leader, VoterChange::Remove { id: 1, directory_id: directory(1) });
+    assert_eq!(world.refused(token), 35);
+    (1..=3).for_each(|id| world.kill(id, true));
+    (1..=3).for_each(|id| world.start(id));
+    world.create("again");
+    world.agree();
+    assert!((1..=3).all(|id| world.topics(id) == 2));
+}
+
+/// Whatever arrives: nobody panics, nobody's disk is spoilt, and the quorum works on.
+#[test]
+fn messages_that_no_sound_member_sends_do_no_harm() {
+    for seed in 0..30u64 {
+        let mut world = World::new(seed, 3);
+        world.max_entries = 20;
+        world.broker();
+        let mut chance = seed ^ 0x5eed;
+        for round in 0..12 {
+            world.create(&format!("topic-{round}"));
+            for _ in 0..20 {
+                world.pass();
+                let mut wrong: Vec<_> = world.net.iter().cloned().collect();
+                wrong.extend((0..3).map(|_| random(&mut chance)));
+                for mut message in wrong {
+                    spoil(&mut message, &mut chance);
+                    let to = i32::try_from(1 + next(&mut chance) % 3).expect("small");
+                    world.with(to, |core, ctx| {
+                        if !next(&mut chance).is_multiple_of(8) {
+                            message.to = core.name();
+                        }
+                        core.step(message, ctx);
+                    });
+                }
+            }
+            for (id, member) in &world.members {
+                assert!(member.faults.is_empty(), "seed {seed}, node {id}: {:?}", member.faults);
+            }
+        }
+    }
+}
+
+fn random(chance: &mut u64) -> ottla_raft::Message {
+    let name =
+        |chance: &mut u64| ottla_raft::raft_id(i32::try_from(next(chance) % 5).expect("small"), directory(1));
+    ottla_raft::Message {
+        msg_type: i32::try_from(next(chance) % 22).expect("small"),
+        from: name(chance),
+        term: next(chance) % 4,
+        index: next(chance) % 100,
+        commit: next(chance) % 100,
+        log_term: next(chance) % 4,
+        ..ottla_raft::Message::default()
+    }
+}
+
+/// Changes one thing. Terms stay below what would make a new leader of it, else it would be no wonder that all obey.
+fn spoil(message: &mut ottla_raft::Message, chance: &mut u64) {
+    let numbers = [0, 1, 2, 3, 17, 1 << 31, 1 << 40, 1 << 62, u64::MAX - 1, u64::MAX];
+    let number = numbers[usize::try_from(next(chance) % 10).expect("small")];
+    match next(chance) % 14 {
+        0 => message.index = number,
+        1 => message.commit = number,
+        2 => message.log_term = number,
+        3 => message.reject_hint = number,
+        4 => message.request_snapshot = number,
+        5 => message.reject = !message.reject,
+        6 => message.msg_type = i32::try_from(next(chance) % 22).expect("small"),
+        7 => message.from = number,
+        8 => message.context = vec![7; 100],
+        9 => message.commit_term = number,
+        10 => {
+            for entry in message.entries.iter_mut() {
+                entry.index = number;
+            }
+        }
+        11 => {
+            for entry in message.entries.iter_mut() {
+                entry.entry_type = i32::try_from(number % 5).expect("small");
+                entry.data = vec![9; 70];
+            }
+        }
+        12 => message.term = if number > 3 { number } else { message.term },
+        _ => {
+            if let Some(snapshot) = message.snapshot.as_mut() {
+                snapshot.data = vec![1; 40];
+            }
+        }
+    }
+}
