@@ -47,7 +47,7 @@ impl ControllerRole {
         let ControllerParts { config, settings, cluster_id, image, clock, bound, log } = parts;
         for one in &bound {
             if let Ok(address) = one.local_addr() {
-                info!("Awaiting socket connections on {address} (controller listener {})", one.name());
+                info!("The controller listens on {address} (listener {})", one.name());
             }
         }
         let presence = Presence::new(quorum.handle.clone(), image.clone(), clock.clone());

@@ -93,7 +93,8 @@ impl Presence {
         // An error says that the quorum's driver is gone.
         while status.wait_for(|status| status.in_office).await.is_ok() {
             let since = self.clock.ticks();
-            let brokers: Vec<_> = self.image.get().alive_brokers().map(|known| (known.id, known.epoch)).collect();
+            let brokers: Vec<_> =
+                self.image.get().alive_brokers().map(|known| (known.id, known.epoch)).collect();
             for (broker, epoch) in brokers {
                 let presence = self.clone();
                 tokio::spawn(async move { presence.call(broker, epoch, since).await });

@@ -139,6 +139,13 @@ impl Process {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// SIGTERM; waits for the end, which must be a good one.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.end();
+        assert_eq!(status.code(), Some(0), "{}", self.log.text());
+    }
 }
 
 impl Drop for Process {

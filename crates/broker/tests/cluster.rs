@@ -1,0 +1,262 @@
+//! Several processes as one cluster: founding, replication, the loss of any node, controlled stops, roles apart, and
+//! nodes that do not belong.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use ottla_protocol::messages::{
+    MetadataRequest, MetadataResponse, ProduceRequest, metadata_request::MetadataRequestTopic,
+};
+use ottla_records::Producer;
+use support::{
+    Client, Home, Node, PATIENCE,
+    requests::{PRODUCE, batch, create_topics_request, produce_request, read_all, topic_name},
+};
+
+const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+const TOPIC: &str = "kept";
+
+/// Ports that were free a moment ago.
+fn ports<const N: usize>() -> [u16; N] {
+    let taken: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    taken.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+/// A node's home, which outlives its process.
+struct Place {
+    home: Home,
+    file: PathBuf,
+}
+
+impl Place {
+    fn new(id: i32, cluster_id: &str, lines: &str) -> Self {
+        let home = Home::new();
+        let text = format!(
+            "node.id={id}\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
+             broker.heartbeat.interval.ms=500\n{lines}\n",
+            home.data().display()
+        );
+        let file = home.write("server.properties", &text);
+        let format = ["storage", "format", "-t", cluster_id, "-c", file.to_str().expect("text")];
+        assert!(home.command(&format).output().expect("it runs").status.success());
+        Self { home, file }
+    }
+
+    fn file(&self) -> &str {
+        self.file.to_str().expect("text")
+    }
+}
+
+/// Three combined nodes.
+struct Three {
+    places: BTreeMap<i32, Place>,
+    nodes: BTreeMap<i32, Node>,
+}
+
+impl Three {
+    fn start() -> Self {
+        let controllers: [u16; 3] = ports();
+        let brokers: [u16; 3] = ports();
+        let voters: Vec<String> =
+            controllers.iter().zip(1..).map(|(port, id)| format!("{id}@127.0.0.1:{port}")).collect();
+        let places: BTreeMap<i32, Place> = (1..=3)
+            .zip(controllers.iter().zip(brokers))
+            .map(|(id, (controller, broker))| {
+                let lines = format!(
+                    "process.roles=broker,controller\n\
+                     listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
+                     controller.quorum.voters={}",
+                    voters.join(",")
+                );
+                (id, Place::new(id, CLUSTER_ID, &lines))
+            })
+            .collect();
+        let processes: Vec<_> =
+            places.iter().map(|(id, place)| (*id, place.home.spawn(&[place.file()]))).collect();
+        let nodes = processes.into_iter().map(|(id, process)| (id, Node::of(process))).collect();
+        Self { places, nodes }
+    }
+
+    fn restart(&mut self, id: i32) {
+        let place = &self.places[&id];
+        self.nodes.insert(id, Node::of(place.home.spawn(&[place.file()])));
+    }
+
+    fn anyone(&self) -> &Node {
+        self.nodes.values().next().expect("somebody runs")
+    }
+
+    /// Waits until every node says so of the topic.
+    fn await_topic(&self, what: &str, enough: impl Fn(&MetadataResponse) -> bool) {
+        for node in self.nodes.values() {
+            await_metadata(node, what, &enough);
+        }
+    }
+
+    /// Produces with acks=all to whoever leads, until it is taken.
+    fn produce(&self, partition: i32, value: &'static [u8]) {
+        let began = Instant::now();
+        while !self.try_produce(partition, value) {
+            assert!(began.elapsed() < PATIENCE, "partition {partition} takes nothing");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn try_produce(&self, partition: i32, value: &'static [u8]) -> bool {
+        let metadata = metadata(&mut self.anyone().connect());
+        let Some(address) = leader(&metadata, partition) else { return false };
+        let Ok(mut client) = Client::try_connect(address) else { return false };
+        let request = produce_request(TOPIC, partition, batch([value], Producer::NONE), -1);
+        client.send(PRODUCE, &request).is_ok()
+            && client
+                .try_receive::<ProduceRequest>(PRODUCE)
+                .is_some_and(|answer| answer.responses[0].partition_responses[0].error_code == 0)
+    }
+
+    fn read(&self, partition: i32) -> Vec<Vec<u8>> {
+        let metadata = metadata(&mut self.anyone().connect());
+        let address = leader(&metadata, partition).expect("somebody leads");
+        read_all(&mut Client::connect(address), TOPIC, partition)
+            .into_iter()
+            .map(|(_, value)| value)
+            .collect()
+    }
+}
+
+fn metadata(client: &mut Client) -> MetadataResponse {
+    let topic = MetadataRequestTopic::default().with_name(Some(topic_name(TOPIC)));
+    client.call(12, &MetadataRequest::default().with_topics(Some(vec![topic])))
+}
+
+fn await_metadata(node: &Node, what: &str, enough: impl Fn(&MetadataResponse) -> bool) {
+    let began = Instant::now();
+    loop {
+        let metadata = metadata(&mut node.connect());
+        if enough(&metadata) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "never {what}: {metadata:?}\n{}", node.said());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn leader(metadata: &MetadataResponse, partition: i32) -> Option<SocketAddr> {
+    let topic = metadata.topics.first()?;
+    let partition = topic.partitions.iter().find(|one| one.partition_index == partition)?;
+    let broker = metadata.brokers.iter().find(|broker| broker.node_id == partition.leader_id)?;
+    format!("{}:{}", broker.host.as_str(), broker.port).parse().ok()
+}
+
+fn create(node: &Node, replicas: i16) {
+    let mut request = create_topics_request(TOPIC, 3, &[("min.insync.replicas", "1")]);
+    request.topics[0].replication_factor = replicas;
+    let created = node.connect().call(7, &request);
+    assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+}
+
+/// All three replicas of all partitions are in sync.
+fn whole(metadata: &MetadataResponse) -> bool {
+    metadata.brokers.len() == 3
+        && metadata.topics[0].partitions.len() == 3
+        && metadata.topics[0].partitions.iter().all(|partition| partition.isr_nodes.len() == 3)
+}
+
+fn sorted(mut values: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    values.sort();
+    values.dedup();
+    values
+}
+
+#[test]
+fn any_of_three_nodes_may_be_killed_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Three::start();
+    create(&cluster.nodes[&2], 3);
+    cluster.await_topic("in sync", whole);
+    (0..3).for_each(|partition| cluster.produce(partition, b"before"));
+    let mut expected = vec![b"before".to_vec()];
+    // One of them is the active controller, and each leads a partition.
+    for (id, value) in [(1, &b"one"[..]), (2, b"three"), (3, b"two")] {
+        cluster.nodes.remove(&id).expect("it runs").kill();
+        (0..3).for_each(|partition| cluster.produce(partition, value));
+        expected.push(value.to_vec());
+        cluster.restart(id);
+        cluster.await_topic("in sync again", whole);
+        for partition in 0..3 {
+            assert_eq!(sorted(cluster.read(partition)), sorted(expected.clone()), "partition {partition}");
+        }
+    }
+    for node in cluster.nodes.values() {
+        node.assert_well();
+    }
+}
+
+#[test]
+fn a_node_that_is_asked_to_stop_gives_its_leaders_away_first() {
+    let mut cluster = Three::start();
+    create(&cluster.nodes[&1], 3);
+    cluster.await_topic("in sync", whole);
+    let stopping = cluster.nodes.remove(&2).expect("it runs");
+    assert_eq!(stopping.terminate().code(), Some(0));
+    assert!(cluster.places[&2].home.is_clean());
+    cluster.await_topic("led by others", |metadata| {
+        metadata.brokers.len() == 2
+            && metadata.topics[0].partitions.iter().all(|one| one.leader_id.0 != 2 && one.leader_id.0 >= 0)
+    });
+    (0..3).for_each(|partition| cluster.produce(partition, b"without it"));
+    cluster.restart(2);
+    cluster.await_topic("in sync again", whole);
+}
+
+#[test]
+fn a_controller_and_a_broker_apart_and_both_come_back() {
+    let [controller, broker] = ports();
+    let voters = format!("controller.quorum.voters=100@127.0.0.1:{controller}");
+    let listener =
+        format!("process.roles=controller\nlisteners=CONTROLLER://127.0.0.1:{controller}\n{voters}");
+    let brain = Place::new(100, CLUSTER_ID, &listener);
+    let listener = format!("process.roles=broker\nlisteners=PLAINTEXT://127.0.0.1:{broker}\n{voters}");
+    let hands = Place::new(1, CLUSTER_ID, &listener);
+    let mut leads = brain.home.spawn(&[brain.file()]);
+    let node = Node::of(hands.home.spawn(&[hands.file()]));
+    leads.log.wait_for("Kafka Server started");
+    create(&node, 1);
+    await_metadata(&node, "led", |metadata| leader(metadata, 2).is_some());
+    let request = produce_request(TOPIC, 2, batch([&b"kept"[..]], Producer::NONE), -1);
+    let answer = node.connect().call(PRODUCE, &request);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+
+    // Another process with the same id, and one of another cluster.
+    let [other] = ports();
+    let listener = format!(
+        "process.roles=broker\nlisteners=PLAINTEXT://127.0.0.1:{other}\n{voters}\n\
+         initial.broker.registration.timeout.ms=1000"
+    );
+    let twin = Place::new(1, CLUSTER_ID, &listener);
+    let said = twin.home.refused(&[twin.file()]);
+    assert!(said.contains("another process with this node.id"), "{said}");
+    let stranger = Place::new(2, "c3RyYW5nZXItY2x1c3Rlcg", &listener);
+    let said = stranger.home.refused(&[stranger.file()]);
+    assert!(said.contains("another cluster"), "{said}");
+
+    // The broker is killed, then both are stopped and come back with what they had.
+    node.kill();
+    let node = Node::of(hands.home.spawn(&[hands.file()]));
+    await_metadata(&node, "led again", |metadata| leader(metadata, 2).is_some());
+    assert_eq!(read_all(&mut node.connect(), TOPIC, 2), [(0, b"kept".to_vec())]);
+    assert_eq!(node.terminate().code(), Some(0));
+    leads.terminate();
+    let mut leads = brain.home.spawn(&[brain.file()]);
+    let node = Node::of(hands.home.spawn(&[hands.file()]));
+    await_metadata(&node, "led again", |metadata| leader(metadata, 2).is_some());
+    assert_eq!(read_all(&mut node.connect(), TOPIC, 2), [(0, b"kept".to_vec())]);
+    node.assert_well();
+    assert_eq!(node.terminate().code(), Some(0));
+    leads.terminate();
+}
