@@ -7,7 +7,10 @@ mod info;
 
 use std::path::Path;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _, alphabet,
+    engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD},
+};
 use ottla_config::BrokerConfig;
 use rand::RngCore;
 use uuid::Uuid;
@@ -75,9 +78,11 @@ pub fn show_id(id: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(id.as_bytes())
 }
 
-/// An id from its 22 characters.
+/// An id from its 22 characters. As in Kafka the last four bits, which say nothing, may be anything.
 fn parse_id(text: &str) -> Option<Uuid> {
-    Some(Uuid::from_bytes(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?))
+    const LENIENT: GeneralPurpose =
+        GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+    Some(Uuid::from_bytes(LENIENT.decode(text).ok()?.try_into().ok()?))
 }
 
 /// The log directories, the one of the metadata first: Kafka formats it first.

@@ -177,7 +177,7 @@ mod tests {
             read(&parse(&batch), &mut found).expect("sound");
             assert_eq!(found, quorum);
         }
-        let mut found = quorum.clone();
+        let mut found = quorum;
         read(&parse(&voters(&[voter(3)], Millis(9))), &mut found).expect("sound");
         assert_eq!(found, Membership { kraft_version: 1, voters: vec![voter(3)] });
         let fixed = Membership { kraft_version: 0, voters: vec![voter(1)] };

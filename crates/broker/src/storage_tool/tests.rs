@@ -200,7 +200,7 @@ fn the_first_controllers_are_in_the_bootstrap_snapshot() {
         ottla_raft::Membership::bootstrap(&dir).unwrap()
     };
     let config = node.write("p", &["a"], SERVERS);
-    let several = "2@[::1]:9094:3Db5QLSqSZieL3rJBUUegB,1@127.0.0.1:9093:3Db5QLSqSZieL3rJBUUegA";
+    let several = "2@[::1]:9094:4Db5QLSqSZieL3rJBUUegB,1@127.0.0.1:9093:3Db5QLSqSZieL3rJBUUegA";
     let formatted = node.format(&config, |args| args.quorum = Quorum::InitialControllers(several.into()));
     assert_eq!(formatted.code, 0, "{}", formatted.err);
     let found = quorum(&node, "a").expect("it names voters");
@@ -211,7 +211,7 @@ fn the_first_controllers_are_in_the_bootstrap_snapshot() {
     };
     let expected = [
         voter(1, "3Db5QLSqSZieL3rJBUUegA", "127.0.0.1", 9093),
-        voter(2, "3Db5QLSqSZieL3rJBUUegB", "::1", 9094),
+        voter(2, "4Db5QLSqSZieL3rJBUUegB", "::1", 9094),
     ];
     assert_eq!((found.kraft_version, found.voters), (1, expected.to_vec()));
 
@@ -233,7 +233,7 @@ fn the_first_controllers_are_in_the_bootstrap_snapshot() {
     };
     let others = fails(&mut node, "7@h:1:3Db5QLSqSZieL3rJBUUegA");
     assert_eq!(others, "--initial-controllers does not name this node, 1\n");
-    let twice = "1@h:1:3Db5QLSqSZieL3rJBUUegA,1@h:2:3Db5QLSqSZieL3rJBUUegB";
+    let twice = "1@h:1:3Db5QLSqSZieL3rJBUUegA,1@h:2:4Db5QLSqSZieL3rJBUUegB";
     assert_eq!(fails(&mut node, twice), "Node id 1 is given twice in --initial-controllers\n");
     assert!(fails(&mut node, "1@h:x:3Db5QLSqSZieL3rJBUUegA").starts_with("Failed to parse port"));
     assert!(!Path::new(&node.path("d")).exists(), "what fails leaves nothing");
