@@ -204,7 +204,10 @@ def _going_back(history: History):
 # ---- availability
 
 def outages(acked: list[Acked], start: float, end: float) -> dict[int, float]:
-    """For each partition the longest time in seconds without an acknowledgement that overlaps [start, end]."""
+    """For each partition the longest time in seconds without an acknowledgement that overlaps [start, end].
+
+    It may have begun before `start`; what of it lies after `end` is somebody else's.
+    """
     times = defaultdict(list)
     for one in acked:
         times[one.partition].append(one.at)
@@ -212,7 +215,7 @@ def outages(acked: list[Acked], start: float, end: float) -> dict[int, float]:
     for partition, moments in times.items():
         moments.sort()
         first, last = max(bisect_right(moments, start) - 1, 0), min(bisect_right(moments, end), len(moments) - 1)
-        gaps = [b - a for a, b in zip(moments[first : last + 1], moments[first + 1 : last + 1])]
+        gaps = [min(b, end) - a for a, b in zip(moments[first : last + 1], moments[first + 1 : last + 1])]
         if moments[-1] < end:
             gaps.append(end - moments[-1])
         longest[partition] = max(gaps, default=end - start)

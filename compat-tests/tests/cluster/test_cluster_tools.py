@@ -70,6 +70,7 @@ class Transcript:
             text = text.replace(what, name)
         # Which one answers, and in which order replicas came in sync, is chance.
         text = re.sub(r"Local controller \d", "Local controller N", text)
+        text = re.sub(r"the set of voters \[.*\]", "the set of voters [...]", text)
         text = re.sub(r"Isr: ([\d,]+)", lambda found: "Isr: " + ",".join(sorted(found[1].split(","))), text)
         text = re.sub(r"/\S*/t-?\S*\.json", "FILE.json", text)
 
