@@ -8,7 +8,7 @@ use ottla_config::{BrokerConfig, Settings};
 use ottla_controller::Controller;
 use ottla_metadata::{Endpoint, ImageCell};
 use ottla_net::{Bound, BufferPool, ConnectionLimits, Shutdown};
-use ottla_raft::Running;
+use ottla_raft::{Handle, Running};
 use ottla_router::{ControllerAddress, ControllerServices, Router, controller_table};
 use ottla_types::Clock;
 use tokio::{sync::watch, task::JoinHandle};
@@ -91,11 +91,12 @@ pub(crate) fn follow_leader(
 ) -> watch::Receiver<Option<ControllerAddress>> {
     let (tell, told) = watch::channel(None);
     let mut status = quorum.handle.status();
+    let quorum = quorum.handle.clone();
     tokio::spawn(async move {
         let mut images = image.watch();
         loop {
             let leader = status.borrow_and_update().leader.filter(|leader| *leader != config.node_id);
-            let address = leader.and_then(|id| address(&config, &image, id));
+            let address = leader.and_then(|id| address(&config, &image, &quorum, id));
             let unknown = leader.is_some() && address.is_none();
             tell.send_if_modified(|known| {
                 let changed = *known != address;
@@ -113,15 +114,26 @@ pub(crate) fn follow_leader(
     told
 }
 
-/// Where a controller is: as it registered, or as this node's configuration has it.
-fn address(config: &BrokerConfig, image: &ImageCell, id: i32) -> Option<ControllerAddress> {
+/// Where a controller is: as it registered, as the voters are known, or as this node's configuration has it.
+fn address(
+    config: &BrokerConfig,
+    image: &ImageCell,
+    quorum: &Handle<Controller>,
+    id: i32,
+) -> Option<ControllerAddress> {
     let image = image.load();
     let registered: Option<&Endpoint> = image.controllers.get(&id).and_then(|controller| {
         let mut names = config.listeners.controllers.iter();
         names.find_map(|name| controller.listeners.iter().find(|at| *at.name == **name))
     });
     let configured = || config.quorum.voters.iter().find(|voter| voter.id == id);
+    // Before it has registered, which it does through the leader.
+    let votes = || {
+        let voters = quorum.quorum().voters;
+        voters.into_iter().find(|voter| voter.id == id)?.endpoints.into_iter().next()
+    };
     registered
         .map(|at| ControllerAddress { id, host: at.host.clone(), port: at.port })
+        .or_else(|| votes().map(|at| ControllerAddress { id, host: at.host, port: at.port }))
         .or_else(|| configured().map(|at| ControllerAddress { id, host: (*at.host).into(), port: at.port }))
 }

@@ -26,7 +26,7 @@ pub(crate) fn start(
     publish: Box<dyn FnMut(&State) + Send>,
 ) -> Result<(Running<Controller>, Arc<LogReader>)> {
     let config = &loaded.broker;
-    let log = ottla_raft::SegmentLog::open(&dirs.metadata, LogConfig::default())?;
+    let log = ottla_raft::SegmentLog::open(&dirs.metadata, log_config(config))?;
     let reader = log.reader();
     let dir = dirs.metadata.path().join(TopicPartition::new(METADATA_TOPIC, 0).to_string());
     let settings = Settings {
@@ -55,6 +55,8 @@ pub(crate) fn start(
         election_ms: election_ms(config),
         max_bytes_between_snapshots: config.quorum.max_record_bytes_between_snapshots.unsigned_abs(),
         max_snapshot_interval_ms: config.quorum.max_snapshot_interval_ms,
+        retention_bytes: config.quorum.max_retention_bytes,
+        retention_ms: config.quorum.max_retention_ms,
         ..Options::new(config.node_id, directory_id, founding)
     };
     let parts = Parts {
@@ -79,6 +81,14 @@ fn codec() -> Codec<Controller> {
         snapshot: State::snapshot,
         empty: State::emptied,
         place: State::place,
+    }
+}
+
+fn log_config(config: &BrokerConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.quorum.segment_bytes.unsigned_abs(),
+        segment_ms: config.quorum.segment_ms,
+        ..LogConfig::default()
     }
 }
 

@@ -92,6 +92,14 @@ pub struct Quorum {
     pub max_record_bytes_between_snapshots: i64,
     /// `metadata.log.max.snapshot.interval.ms`.
     pub max_snapshot_interval_ms: i64,
+    /// `metadata.log.segment.bytes`.
+    pub segment_bytes: i32,
+    /// `metadata.log.segment.ms`.
+    pub segment_ms: i64,
+    /// `metadata.max.retention.bytes`; negative for no limit.
+    pub max_retention_bytes: i64,
+    /// `metadata.max.retention.ms`; negative for no limit.
+    pub max_retention_ms: i64,
 }
 
 /// A controller of a static quorum.
@@ -340,6 +348,10 @@ impl Quorum {
             max_record_bytes_between_snapshots: layers
                 .number("metadata.log.max.record.bytes.between.snapshots"),
             max_snapshot_interval_ms: layers.number("metadata.log.max.snapshot.interval.ms"),
+            segment_bytes: layers.int("metadata.log.segment.bytes"),
+            segment_ms: layers.number("metadata.log.segment.ms"),
+            max_retention_bytes: layers.number("metadata.max.retention.bytes"),
+            max_retention_ms: layers.number("metadata.max.retention.ms"),
         }
     }
 }

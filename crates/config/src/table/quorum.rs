@@ -31,13 +31,13 @@ keys! { QUORUM: Broker;
         "Where the controllers of a dynamic quorum are found, host:port (KIP-853)."
     accepted "controller.quorum.election.backoff.max.ms": Int = "1000", AtLeast(0), High, ReadOnly;
         "Longest random wait after a failed election."
-    accepted "controller.quorum.election.timeout.ms": Int = "1000", AtLeast(0), High, ReadOnly;
+    done "controller.quorum.election.timeout.ms": Int = "1000", AtLeast(0), High, ReadOnly;
         "How long a voter waits for a leader before it starts an election."
     accepted "controller.quorum.fetch.max.bytes": Int = "1048576", AtLeast(1), Low, ReadOnly;
         "Most bytes of the metadata log one fetch of the quorum brings."
     accepted "controller.quorum.fetch.snapshot.max.bytes": Int = "1048576", AtLeast(1), Low, ReadOnly;
         "Most bytes of a metadata snapshot one fetch brings."
-    accepted "controller.quorum.fetch.timeout.ms": Int = "2000", AtLeast(0), High, ReadOnly;
+    done "controller.quorum.fetch.timeout.ms": Int = "2000", AtLeast(0), High, ReadOnly;
         "How long a voter goes without hearing from the leader before it starts an election."
     accepted "controller.quorum.request.timeout.ms": Int = "2000", AtLeast(0), Medium, ReadOnly;
         "How long a request of the quorum waits for its answer."
@@ -63,17 +63,17 @@ keys! { QUORUM: Broker;
         "Directory of the metadata log; without it, the first of log.dirs."
     done "metadata.log.max.record.bytes.between.snapshots": Long = "20971520", AtLeast(1), High, ReadOnly;
         "Bytes of metadata after which a snapshot is written."
-    accepted "metadata.log.max.snapshot.interval.ms": Long = "3600000", AtLeast(0), High, ReadOnly;
+    done "metadata.log.max.snapshot.interval.ms": Long = "3600000", AtLeast(0), High, ReadOnly;
         "Longest time between two metadata snapshots."
-    accepted "metadata.log.segment.bytes": Int = "1073741824", AtLeast(8_388_608), High, ReadOnly;
+    done "metadata.log.segment.bytes": Int = "1073741824", AtLeast(8_388_608), High, ReadOnly;
         "Size at which a segment of the metadata log is sealed."
-    accepted "metadata.log.segment.ms": Long = "604800000", Any, High, ReadOnly;
+    done "metadata.log.segment.ms": Long = "604800000", Any, High, ReadOnly;
         "Time after which a segment of the metadata log is sealed."
     accepted "metadata.max.idle.interval.ms": Int = "500", AtLeast(0), Low, ReadOnly;
         "How often an idle controller writes an empty record."
-    accepted "metadata.max.retention.bytes": Long = "104857600", Any, High, ReadOnly;
+    done "metadata.max.retention.bytes": Long = "104857600", Any, High, ReadOnly;
         "Bytes of metadata log and snapshots that are kept."
-    accepted "metadata.max.retention.ms": Long = "604800000", Any, High, ReadOnly;
+    done "metadata.max.retention.ms": Long = "604800000", Any, High, ReadOnly;
         "How long metadata log and snapshots are kept."
     done "node.id": Int = required, AtLeast(0), High, ReadOnly;
         "The id of this process in the cluster."

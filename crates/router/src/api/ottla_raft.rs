@@ -31,6 +31,10 @@ impl OttlaRaft {
             );
             return ErrorCode::INCONSISTENT_CLUSTER_ID;
         }
+        if request.from == self.node_id && request.to == -1 {
+            // Its own voice: it is among the bootstrap servers, too.
+            return ErrorCode::INVALID_REQUEST;
+        }
         if request.from == self.node_id || request.from < 0 {
             warn!("A controller at {} says that its node id is {}", ctx.peer, request.from);
             return ErrorCode::INVALID_REQUEST;
