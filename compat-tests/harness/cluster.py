@@ -168,7 +168,7 @@ class Cluster:
 
     def format_options(self, node: Node) -> list[str]:
         """What the storage tool must be told so that this node begins in this cluster."""
-        release = ["--release-version", self.release] if self.release else []
+        release = ["--release-version", self.release] if self.release and node.is_controller else []
         if self.quorum == "static":
             return release
         if node not in self.initial:

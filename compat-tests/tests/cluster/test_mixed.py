@@ -1,6 +1,5 @@
 """Kafka and Ottla in one cluster: brokers of one kind under controllers of the other, and replicas on both."""
 
-import json
 import os
 import signal
 
@@ -13,11 +12,11 @@ from harness.history import anomalies
 from harness.load import Load, Plan
 from harness.rdkafka import admin
 from harness.waiting import until
+from harness.wire import Connection, Writer
 
 OTTLA, KAFKA_OLD, KAFKA_NEW = ("ottla", ""), ("kafka", settings.KAFKA_TOOLS_VERSION), ("kafka", settings.KAFKA_BROKER_VERSION)
 #: The features every kind and version here has.
 RELEASE = "4.3-IV0"
-REASSIGN = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
 TOPIC = "numbers"
 
 #: (the quorum's kind, the joining broker's kind)
@@ -33,11 +32,21 @@ def create_at(cluster: Cluster, assignment: dict[int, list[int]]) -> None:
     view.until_whole(cluster, TOPIC, len(assignment))
 
 
-def rearrange(cluster: Cluster, tools, directory, assignment: dict[int, list[int]]) -> None:
+ALTER_PARTITION_REASSIGNMENTS = 45
+
+
+def rearrange(cluster: Cluster, assignment: dict[int, list[int]]) -> None:
     """Gives partitions other replicas or another order of them, and lets the first of each lead."""
-    file = directory / "plan.json"
-    file.write_text(json.dumps({"version": 1, "partitions": [{"topic": TOPIC, "partition": p, "replicas": r} for p, r in assignment.items()]}))
-    tools.run(REASSIGN, "--bootstrap-server", cluster.bootstrap, "--reassignment-json-file", str(file), "--execute").ok()
+    body = Writer().i32(30_000).uvarint(2).compact_string(TOPIC).uvarint(len(assignment) + 1)
+    for partition, replicas in assignment.items():
+        body.i32(partition).uvarint(len(replicas) + 1)
+        for replica in replicas:
+            body.i32(replica)
+        body.tags()
+    body.tags().tags()
+    with Connection(cluster.brokers[0]) as connection:
+        answer = connection.call(ALTER_PARTITION_REASSIGNMENTS, 0, body.data, header=2, response_header=1)
+    assert answer.i32() >= 0 and answer.i16() == 0, "refused"
 
     def arranged() -> bool:
         seen = view.partitions(cluster, TOPIC)
@@ -62,7 +71,7 @@ def judge(cluster: Cluster, load: Load, partitions: int) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("quorum, joiner", PAIRS, ids=lambda kind: "-".join(filter(None, kind)))
-def test_a_broker_joins_the_other_kinds_quorum(new_cluster, tools, tmp_path, quorum, joiner):
+def test_a_broker_joins_the_other_kinds_quorum(new_cluster, tmp_path, quorum, joiner):
     cluster = new_cluster("2", kind=quorum[0], version=quorum[1] or settings.KAFKA_BROKER_VERSION, release=RELEASE)
     third = cluster.add(3, "broker", joiner[0], joiner[1] or settings.KAFKA_BROKER_VERSION)
     for node in cluster.nodes.values():
@@ -74,8 +83,8 @@ def test_a_broker_joins_the_other_kinds_quorum(new_cluster, tools, tmp_path, quo
     try:
         until("the load", lambda: load.flowing(0))
         # Leadership goes both ways, by choice first.
-        rearrange(cluster, tools, tmp_path, {0: [3, 1, 2], 1: [1, 3, 2], 2: [3, 2]})
-        rearrange(cluster, tools, tmp_path, {0: [2, 3, 1], 1: [3, 2, 1], 2: [2, 1, 3]})
+        rearrange(cluster, {0: [3, 1, 2], 1: [1, 3, 2], 2: [3, 2]})
+        rearrange(cluster, {0: [2, 3, 1], 1: [3, 2, 1], 2: [2, 1, 3]})
         # Then because the leader ends in good order, and because it is killed.
         for end in (signal.SIGTERM, signal.SIGKILL):
             os.kill(third.pid, end)
