@@ -66,8 +66,10 @@ pub(crate) fn start(
     cluster_id: &Arc<str>,
     publish: Publish,
 ) -> Result<Feed> {
-    let store = Store::open(&dirs.metadata, LogConfig::default()).context("Opening the metadata log")?;
     let quorum = &config.quorum;
+    let snapshot_bytes = quorum.max_record_bytes_between_snapshots.unsigned_abs();
+    let store = Store::open(&dirs.metadata, LogConfig::default(), snapshot_bytes);
+    let store = store.context("Opening the metadata log")?;
     let me = Identity {
         node_id: config.node_id,
         cluster_id: cluster_id.clone(),
@@ -186,38 +188,44 @@ impl Runner {
 
     /// True when the next question may follow at once. An error ends the feed: this node's disk, or a foreign cluster.
     fn carry_out(&mut self, verdict: Verdict) -> Result<bool> {
-        match verdict {
+        let taken = match verdict {
             Verdict::Append { records, high_watermark } => {
-                self.store.append(records)?;
+                let taken = self.store.append(records)?;
                 if self.store.apply_to(high_watermark)? {
                     (self.publish)(Arc::new(self.store.image().clone()));
                 }
-                self.told = None;
                 self.followed = true;
+                taken
             }
             Verdict::Truncate { epoch, end } => self.store.truncate(epoch, end)?,
-            Verdict::BeginSnapshot(id) => self.store.begin_snapshot(id)?,
+            Verdict::BeginSnapshot(id) => Ok(self.store.begin_snapshot(id)?),
             Verdict::Piece { id, bytes, last } => {
-                self.store.piece(id, &bytes, last)?;
-                if last {
+                let taken = self.store.piece(id, &bytes, last)?;
+                if last && taken.is_ok() {
                     (self.publish)(Arc::new(self.store.image().clone()));
                 }
+                taken
             }
-            Verdict::Redirected => {}
+            Verdict::Redirected => Ok(()),
             // Once one of them has been followed, a stranger at an address of theirs is no reason to end.
             Verdict::Foreign(why) if !self.followed => anyhow::bail!(why),
-            Verdict::Foreign(why) => return self.carry_out(Verdict::Wait(Some(why))),
-            Verdict::Wait(problem) => {
-                if let Some(problem) = problem
-                    && self.told.as_ref() != Some(&problem)
-                {
+            Verdict::Foreign(why) | Verdict::Wait(Some(why)) => Err(why),
+            Verdict::Wait(None) => return Ok(false),
+        };
+        match taken {
+            Ok(()) => {
+                self.told = None;
+                Ok(true)
+            }
+            Err(problem) => {
+                self.observer.failed();
+                if self.told.as_ref() != Some(&problem) {
                     warn!("{problem}");
                     self.told = Some(problem);
                 }
-                return Ok(false);
+                Ok(false)
             }
         }
-        Ok(true)
     }
 
     fn tell_leader(&mut self) {

@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use ottla_records::{Batch, batches};
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{LeaderEpoch, Millis, Offset};
 
-use crate::Fault;
+use crate::{Fault, Membership};
 
 /// Which part of the log a snapshot stands for: all records before `end_offset`, the last of them of `epoch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +109,18 @@ pub fn parse(bytes: Bytes) -> Result<Vec<Batch>, Fault> {
             Ok(batch)
         })
         .collect()
+}
+
+/// A snapshot of batches of facts, each with base offset 0: a header that names the quorum, the facts, a footer. `last`
+/// is when the last of them was appended, `at` is now.
+#[must_use]
+pub fn assemble(
+    quorum: &Membership,
+    facts: impl IntoIterator<Item = Bytes>,
+    last: Millis,
+    at: Millis,
+) -> Vec<Bytes> {
+    crate::core::assemble(quorum, facts, last, at)
 }
 
 /// Writes a snapshot so that it is there whole or not at all, and removes older ones.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use ottla_records::Batch;
 use ottla_types::{Millis, NodeId};
 use raft::eraftpb::ConfState;
 use uuid::Uuid;
@@ -24,6 +25,14 @@ impl Membership {
     #[must_use]
     pub fn voter(&self, id: NodeId) -> Option<&Voter> {
         self.voters.iter().find(|voter| voter.id == id)
+    }
+
+    /// Takes in what a batch of the metadata log, or of a snapshot, says about the quorum.
+    ///
+    /// # Errors
+    /// What is wrong with the batch, in words.
+    pub fn learn(&mut self, batch: &Batch) -> Result<(), String> {
+        control::read(batch, self)
     }
 
     /// The voters that the bootstrap snapshot in the directory of the metadata log names: that of a node that was
