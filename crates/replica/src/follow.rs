@@ -15,33 +15,33 @@ use crate::{
 
 /// Whom a replica follows, and since which epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaderRef {
+pub(crate) struct LeaderRef {
     /// The leader.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// Its epoch.
-    pub epoch: LeaderEpoch,
+    pub(crate) epoch: LeaderEpoch,
 }
 
 /// Records of a leader.
 #[derive(Clone, Copy, Debug)]
-pub struct FromLeader<'a> {
+pub(crate) struct FromLeader<'a> {
     /// Who sent them.
-    pub leader: LeaderRef,
+    pub(crate) leader: LeaderRef,
     /// The offset that was asked for: where our log ended.
-    pub offset: Offset,
+    pub(crate) offset: Offset,
     /// Batches, the last one perhaps cut off. A slice of the frame.
-    pub records: &'a Bytes,
+    pub(crate) records: &'a Bytes,
     /// The leader's high watermark.
-    pub high_watermark: Offset,
+    pub(crate) high_watermark: Offset,
     /// The leader's log start.
-    pub log_start: Offset,
+    pub(crate) log_start: Offset,
     /// The frame.
-    pub frame: &'a FrameRef,
+    pub(crate) frame: &'a FrameRef,
 }
 
 /// Why a replica did not follow.
 #[derive(Debug, thiserror::Error)]
-pub enum FollowError {
+pub(crate) enum FollowError {
     /// It follows somebody else by now, or its log ends elsewhere: the answer is out of date.
     #[error("the answer is out of date")]
     OutOfDate,
@@ -58,7 +58,7 @@ pub enum FollowError {
 
 /// What is wrong with records that a leader sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// They are no batches, or damaged.
     #[error("a batch at byte {at} of the answer is damaged: {error}")]
     Batch {
@@ -114,7 +114,7 @@ impl Replica {
         self.with(|owned| position(owned))
     }
 
-    /// The id of its log dir that failed, or works.
+    /// Its log dir failed.
     pub(crate) fn is_offline(&self) -> bool {
         self.dir.is_offline()
     }

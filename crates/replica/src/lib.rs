@@ -29,9 +29,8 @@ mod upkeep;
 pub use append::{AppendOptions, Appended, FrameRef, ProduceRefusal};
 pub use aside::aside;
 pub use fetcher::{
-    ControllerLink, FetchOptions, Following, LeaderLink, LeaderLinks, LinkError, PeerLinks, ReplicationParts,
+    ControllerLink, FetchOptions, LeaderLink, LeaderLinks, LinkError, PeerLinks, ReplicationParts,
 };
-pub use follow::{FollowError, FromLeader, LeaderRef, Refusal};
 pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};
 pub use offsets::{FoundOffset, Isolation, OffsetQuery};

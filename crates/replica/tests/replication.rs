@@ -148,6 +148,43 @@ async fn an_unclean_leader_makes_the_others_shorter() {
     assert_eq!(cluster.replica(1, 0).view().log_end, 4);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_partitions_move_at_once() {
+    const PARTITIONS: i32 = 300;
+    let cluster = Cluster::start(3, PARTITIONS, 30_000);
+    let append_all = |node, sequence| -> Vec<Ticket> {
+        let one = |number| append(&cluster, node, number, sequence, &ALL).expect("appended").1;
+        (0..PARTITIONS).map(one).collect()
+    };
+    let tickets = append_all(1, 0);
+    let results = Ticket::wait_all(&tickets, Duration::from_secs(20)).await;
+    assert!(results.iter().all(|result| *result == ErrorCode::NONE));
+    // Long polls are under way at brokers 2 and 3 when these come to lead.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for number in 0..PARTITIONS {
+        let mut after = cluster.partition(number);
+        after.leader = 2 + number % 2;
+        after.leader_epoch += 1;
+        cluster.replace(number, after);
+    }
+    let started = Instant::now();
+    cluster.publish();
+    let followed = started.elapsed();
+    let tickets: Vec<_> = (0..PARTITIONS)
+        .map(|number| append(&cluster, 2 + number % 2, number, 1, &ALL).expect("appended").1)
+        .collect();
+    let results = Ticket::wait_all(&tickets, Duration::from_secs(20)).await;
+    assert!(results.iter().all(|result| *result == ErrorCode::NONE));
+    eprintln!(
+        "{PARTITIONS} partitions: moved in {followed:?}, all acknowledged after {:?}",
+        started.elapsed()
+    );
+    assert!(started.elapsed() < Duration::from_secs(5));
+    for number in (0..PARTITIONS).step_by(50) {
+        cluster.in_step(number).await;
+    }
+}
+
 /// Loss, delay, repeats, kills and elections while a producer writes with acks=all: everything acknowledged is there at
 /// the end, once, in order.
 async fn chaos(seed: u32) {

@@ -66,11 +66,11 @@ pub struct ReplicationParts {
 
 /// Whom a replica follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Following {
+pub(crate) struct Following {
     /// The leader; [`NO_LEADER`] for nobody, also while this broker leads.
-    pub leader: NodeId,
+    pub(crate) leader: NodeId,
     /// Its epoch.
-    pub leader_epoch: LeaderEpoch,
+    pub(crate) leader_epoch: LeaderEpoch,
 }
 
 impl Following {

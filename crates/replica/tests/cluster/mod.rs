@@ -243,7 +243,7 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let views: Vec<_> = self.brokers.lock().iter().map(|(node, _)| *node).collect();
+        let views: Vec<NodeId> = self.brokers.lock().keys().copied().collect();
         let views: Vec<_> = views.iter().map(|node| (*node, self.replica(*node, 0).view())).collect();
         panic!("not in time: {what}: {:?} {views:?}", self.partition(0));
     }
