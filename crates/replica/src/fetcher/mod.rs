@@ -19,5 +19,5 @@ mod session;
 
 pub use isr::ControllerLink;
 pub use link::{LeaderLink, LeaderLinks, LinkError, PeerLinks};
-pub(crate) use replication::Replication;
-pub use replication::{FetchOptions, Following, ReplicationParts};
+pub use replication::{FetchOptions, ReplicationParts};
+pub(crate) use replication::{Following, Replication};
