@@ -231,7 +231,6 @@ fn peer_options(config: &BrokerConfig) -> PeerOptions {
         setup_timeout: Duration::from_secs(2),
         backoff: (Duration::from_millis(20), Duration::from_millis(500)),
         max_response_bytes: 100 << 20,
-        ..PeerOptions::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ottla_protocol::messages::{
@@ -102,11 +102,8 @@ impl Three {
 
     /// Produces with acks=all to whoever leads, until it is taken.
     fn produce(&self, partition: i32, value: &'static [u8]) {
-        let began = Instant::now();
-        while !self.try_produce(partition, value) {
-            assert!(began.elapsed() < PATIENCE, "partition {partition} takes nothing");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let taken = attempts().any(|()| self.try_produce(partition, value));
+        assert!(taken, "partition {partition} takes nothing");
     }
 
     fn try_produce(&self, partition: i32, value: &'static [u8]) -> bool {
@@ -136,15 +133,19 @@ fn metadata(client: &mut Client) -> MetadataResponse {
 }
 
 fn await_metadata(node: &Node, what: &str, enough: impl Fn(&MetadataResponse) -> bool) {
-    let began = Instant::now();
-    loop {
-        let metadata = metadata(&mut node.connect());
-        if enough(&metadata) {
-            return;
+    let found = attempts().any(|()| enough(&metadata(&mut node.connect())));
+    assert!(found, "never {what}: {:?}\n{}", metadata(&mut node.connect()), node.said());
+}
+
+/// Tries a while, with a moment between two.
+fn attempts() -> impl Iterator<Item = ()> {
+    let between = Duration::from_millis(10);
+    let count = PATIENCE.as_millis() / between.as_millis();
+    (0..count).map(move |n| {
+        if n > 0 {
+            std::thread::sleep(between)
         }
-        assert!(began.elapsed() < PATIENCE, "never {what}: {metadata:?}\n{}", node.said());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    })
 }
 
 fn leader(metadata: &MetadataResponse, partition: i32) -> Option<SocketAddr> {
