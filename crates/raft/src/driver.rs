@@ -234,7 +234,7 @@ impl<M: Machine> Driver<M> {
                 self.core.change_voters(token, change, &mut ctx);
             }
             Event::Step(message) => self.core.step(*message, &mut ctx),
-            Event::Seen(seen) => self.core.seen(seen, &mut ctx),
+            Event::Seen(seen) => self.core.seen(seen),
             Event::Lost(node) => self.core.lost(node, &mut ctx),
             Event::Unreachable(to) => self.core.unreachable(to),
             Event::SnapshotSent(to, delivered) => self.core.snapshot_sent(to, delivered),

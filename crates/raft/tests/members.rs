@@ -244,6 +244,9 @@ fn a_controller_that_is_there_follows_and_can_be_given_a_vote() {
     let known =
         |world: &World| -> Membership { world.members[&2].core.as_ref().expect("runs").membership().clone() };
     assert_eq!(known(&world).voters, [voter(1), moved]);
+    // What it says of itself is right, and goes to the log.
+    world.introduce(2);
+    world.until(1000, |world| known(world).voters == [voter(1), voter(2)]);
     let token = world.change(1, VoterChange::Remove { id: 2, directory_id: directory(2) });
     world.until(2000, |world| world.changed.contains_key(&token));
     world.agree();

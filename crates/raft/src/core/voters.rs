@@ -384,12 +384,8 @@ impl<M: Machine> Core<M> {
         if self.quorum.kraft_version == 0 || self.raw.raft.has_pending_conf() {
             return;
         }
-        let own = self.quorum.voter(self.options.node_id).cloned();
-        if let Some(mut voter) = own.filter(|voter| {
-            voter.directory_id == self.options.directory_id && voter.endpoints != self.options.endpoints
-        }) && !self.options.endpoints.is_empty()
-        {
-            voter.endpoints.clone_from(&self.options.endpoints);
+        if let Some(voter) = self.moved_voter() {
+            // Refused or lost: asked again next turn.
             let _ = self.begin_change(None, VoterChange::Update { voter }, ctx);
             return;
         }
@@ -405,6 +401,21 @@ impl<M: Machine> Core<M> {
         }
     }
 
+    /// A voter that says it is to be reached elsewhere than the log has it, as it shall stand there.
+    fn moved_voter(&self) -> Option<Voter> {
+        self.quorum.voters.iter().find_map(|voter| {
+            let (directory_id, endpoints) = if voter.id == self.options.node_id {
+                (self.options.directory_id, &self.options.endpoints)
+            } else {
+                let seen = self.changes.seen.get(&name_in(self.conf(), voter.id, voter.directory_id))?;
+                (seen.directory_id, &seen.endpoints)
+            };
+            let same = directory_id == voter.directory_id;
+            let moved = same && !endpoints.is_empty() && *endpoints != voter.endpoints;
+            moved.then(|| Voter { endpoints: endpoints.clone(), ..voter.clone() })
+        })
+    }
+
     /// A leader that lost its office does not know what becomes of a change.
     pub(super) fn abandon_changes(&mut self) {
         if self.changes.pending.is_some() {
@@ -416,9 +427,9 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    /// A node of this cluster was heard. The leader lets a controller follow that is no member yet, and notes where a
-    /// voter can be reached now.
-    pub fn seen(&mut self, seen: Seen, ctx: &mut Ctx<'_>) {
+    /// A node of this cluster was heard. The leader lets a controller follow that is no member yet; where a voter
+    /// can be reached now goes to the log with its next turn.
+    pub fn seen(&mut self, seen: Seen) {
         if seen.id < 0 || seen.id == self.options.node_id {
             return;
         }
@@ -435,16 +446,9 @@ impl<M: Machine> Core<M> {
         if !self.machine.in_office() || self.quorum.kraft_version == 0 || busy || self.leaving {
             return;
         }
-        if self.conf().voters.contains(&name) {
-            let voter = self.quorum.voter(seen.id).cloned();
-            if let Some(mut voter) = voter.filter(|voter| voter.directory_id == seen.directory_id)
-                && voter.endpoints != seen.endpoints
-                && !seen.endpoints.is_empty()
-            {
-                voter.endpoints = seen.endpoints;
-                let _ = self.begin_change(None, VoterChange::Update { voter }, ctx);
-            }
-        } else if !self.conf().learners.contains(&name) && self.conf().learners.len() < LEARNERS {
+        let conf = self.conf();
+        let member = conf.voters.contains(&name) || conf.learners.contains(&name);
+        if !member && conf.learners.len() < LEARNERS {
             tracing::info!("Node {} begins to follow the metadata quorum", seen.id);
             let _ = self.propose_member(ConfChangeType::AddLearnerNode, name, None);
         }

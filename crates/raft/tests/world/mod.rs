@@ -246,7 +246,7 @@ impl World {
         let seen = Seen { id, directory_id: directory(id), endpoints: voter(id).endpoints };
         for other in self.members.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             let seen = seen.clone();
-            self.with(other, |core, ctx| core.seen(seen, ctx));
+            self.with(other, |core, _| core.seen(seen));
         }
     }
 
