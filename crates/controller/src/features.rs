@@ -11,44 +11,14 @@ use ottla_protocol::{
 };
 use ottla_types::{ApiError, ErrorCode};
 
-use crate::{Turn, bootstrap::MIN_ISR, settings::supported_features, text};
+use crate::{LATEST, RELEASES, Release, Turn, bootstrap::MIN_ISR, settings::supported_features, text};
 
 const UPGRADE: i8 = 1;
 const SAFE_DOWNGRADE: i8 = 2;
 const UNSAFE_DOWNGRADE: i8 = 3;
 
-/// Levels of `metadata.version`, and whether the level brought records or fields that the one before lacks.
-const LEVELS: [(i16, bool); 27] = [
-    (7, true),
-    (8, true),
-    (9, false),
-    (10, false),
-    (11, true),
-    (12, false),
-    (13, true),
-    (14, true),
-    (15, true),
-    (16, false),
-    (17, true),
-    (18, false),
-    (19, false),
-    (20, false),
-    (21, false),
-    (22, false),
-    (23, true),
-    (24, false),
-    (25, false),
-    (26, false),
-    (27, false),
-    (28, false),
-    (29, false),
-    (30, true),
-    (31, false),
-    (32, true),
-    (33, true),
-];
 /// What eligible leader replicas need of `metadata.version`.
-const ELR_NEEDS: (i16, &str) = (23, "4.0-IV1");
+pub const ELR_NEEDS: (i16, &str) = (23, "4.0-IV1");
 
 impl Turn<'_, '_> {
     pub(crate) fn update_features(&mut self, request: &UpdateFeaturesRequest) -> UpdateFeaturesResponse {
@@ -198,13 +168,13 @@ fn reason(who: &str, features: &[FeatureRange], name: &str, level: i16) -> Optio
 /// Down only over levels that brought nothing into the log.
 fn check_metadata_version(current: i16, level: i16, unsafely: bool) -> Result<(), ApiError> {
     let refuse = |why: String| Err(ApiError::new(ErrorCode::INVALID_UPDATE_VERSION, why));
-    if LEVELS.iter().all(|known| known.0 != level) {
-        let (first, last) = (LEVELS[0].0, LEVELS[LEVELS.len() - 1].0);
+    let Some(release) = Release::of_level(level) else {
         return refuse(format!(
-            "Invalid metadata.version {level}. Valid versions are from {first} to {last}."
+            "Invalid metadata.version {level}. Valid versions are from {} to {}.",
+            RELEASES[0].level, LATEST.level
         ));
-    }
-    if LEVELS.iter().any(|known| known.0 > level && known.0 <= current && known.1) {
+    };
+    if !release.reachable_from(current) {
         let why = if unsafely {
             "Unsafe metadata downgrade is not supported in this version."
         } else {

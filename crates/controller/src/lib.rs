@@ -21,6 +21,7 @@ mod partitions;
 mod placement;
 mod producer_ids;
 mod reassign;
+mod releases;
 mod settings;
 mod topics;
 
@@ -32,8 +33,10 @@ use std::sync::Arc;
 
 pub use brokers::Soft;
 pub use command::{Answer, Command};
+pub use features::ELR_NEEDS;
 pub use placement::{Place, Spot, place};
 pub use producer_ids::BLOCK_LEN as PRODUCER_ID_BLOCK_LEN;
+pub use releases::{LATEST, RELEASES, Release};
 pub use settings::{Settings, bootstrap_features, supported_features};
 pub use topics::{LARGEST_REQUEST as MAX_PARTITIONS_PER_REQUEST, check_topic_name};
 

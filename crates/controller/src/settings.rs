@@ -5,6 +5,8 @@ use std::sync::Arc;
 use ottla_metadata::{FeatureRange, feature};
 use ottla_types::NodeId;
 
+use crate::{LATEST, RELEASES};
+
 /// What the controller must know that is not in the log. Read once at start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -32,7 +34,7 @@ pub fn supported_features() -> Vec<FeatureRange> {
     [
         (feature::GROUP_VERSION, 0, 1),
         (feature::KRAFT_VERSION, 0, 1),
-        (feature::METADATA_VERSION, 7, 33),
+        (feature::METADATA_VERSION, RELEASES[0].level, LATEST.level),
         (feature::SHARE_VERSION, 0, 2),
         (feature::STREAMS_VERSION, 0, 1),
         (feature::TRANSACTION_VERSION, 0, 2),
@@ -42,18 +44,8 @@ pub fn supported_features() -> Vec<FeatureRange> {
     .to_vec()
 }
 
-/// What Kafka 4.4 finalizes when it formats a new cluster, in its order.
-///
-/// Share and streams groups are not among them: a client that sees them finalized would use them, and they are not
-/// served yet.
+/// What a new cluster begins with when no release is asked for: the newest release's features.
 #[must_use]
 pub fn bootstrap_features() -> Vec<(String, i16)> {
-    [
-        (feature::METADATA_VERSION, 33),
-        (feature::ELIGIBLE_LEADER_REPLICAS_VERSION, 1),
-        (feature::GROUP_VERSION, 1),
-        (feature::TRANSACTION_VERSION, 2),
-    ]
-    .map(|(name, level)| (name.to_owned(), level))
-    .to_vec()
+    LATEST.features()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ottla_config::BrokerConfig;
-use ottla_controller::{bootstrap_features, supported_features};
+use ottla_controller::{ELR_NEEDS, LATEST, RELEASES, Release, supported_features};
 use ottla_metadata::{Fact, feature, records};
 use ottla_protocol::{StrBytes, persisted::metadata::FeatureLevelRecord};
 use ottla_raft::{Membership, Voter, VoterEndpoint, write_bootstrap};
@@ -19,22 +19,21 @@ use super::{
 };
 use crate::cli::{FormatArgs, Quorum};
 
-/// The release whose features a new cluster begins with.
-const RELEASE: &str = "4.4-IV2";
-
 /// What a new cluster begins with.
 struct Plan {
     metadata_directory_id: Uuid,
     /// What the bootstrap snapshot says of the quorum.
     quorum: Membership,
+    release: Release,
     features: Vec<(String, i16)>,
 }
 
 pub(super) fn run(args: &FormatArgs, config: &BrokerConfig, rng: &mut dyn RngCore) -> Outcome {
-    let planned = features(args).and_then(|features| {
+    let planned = release(args).and_then(|release| {
+        let features = features(args, release)?;
         credentials(args)?;
         let (metadata_directory_id, quorum) = quorum(args, config, rng)?;
-        Ok(Plan { metadata_directory_id, quorum, features })
+        Ok(Plan { metadata_directory_id, quorum, release, features })
     });
     match planned {
         Ok(plan) => format(args, config, &plan, rng),
@@ -109,7 +108,8 @@ fn format(args: &FormatArgs, config: &BrokerConfig, plan: &Plan, rng: &mut dyn R
             (true, false) => "metadata",
             (false, _) => "data",
         };
-        outcome.say(format!("Formatting {kind} directory {dir} with metadata.version {RELEASE}."));
+        let release = plan.release.name;
+        outcome.say(format!("Formatting {kind} directory {dir} with metadata.version {release}."));
         let directory_id = if is_metadata { plan.metadata_directory_id } else { random_id(rng) };
         // The identity last: without it the directory counts as not formatted.
         let written = if is_metadata && config.is_controller { bootstrap(dir, plan) } else { Ok(()) };
@@ -122,23 +122,32 @@ fn format(args: &FormatArgs, config: &BrokerConfig, plan: &Plan, rng: &mut dyn R
     outcome
 }
 
-/// The features a new cluster begins with: those of this release, where no other level is asked for.
-fn features(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
-    let mut bootstrap = bootstrap_features();
-    let supported = supported_features();
-    if let Some(release) = &args.release_version {
-        if args.features.iter().any(|feature| feature.starts_with("metadata.version=")) {
-            return Err(
-                "Use --release-version instead of --feature metadata.version=X to avoid ambiguity.".into()
-            );
+/// The release whose features a new cluster begins with: the newest, if no other is asked for.
+fn release(args: &FormatArgs) -> Result<Release, String> {
+    let level = args.features.iter().find_map(|asked| {
+        let (name, level) = asked.split_once('=')?;
+        (name == feature::METADATA_VERSION).then(|| level.trim().parse::<i16>().ok())?
+    });
+    match (&args.release_version, level) {
+        (Some(_), Some(_)) => {
+            Err("Use --release-version instead of --feature metadata.version=X to avoid ambiguity.".into())
         }
-        if release != RELEASE && !RELEASE.starts_with(&format!("{release}-")) {
-            return Err(format!(
-                "--release-version {release} is not supported yet: a new cluster begins with metadata.version {RELEASE}. \
-                 Leave the option out"
-            ));
-        }
+        (Some(name), None) => Release::named(name).ok_or_else(|| {
+            let names: Vec<&str> = RELEASES.iter().map(|release| release.name).collect();
+            format!("Unknown metadata.version '{name}'. Supported metadata.version are: {}", names.join(", "))
+        }),
+        (None, Some(level)) => Release::of_level(level).ok_or_else(|| {
+            let (first, last) = (RELEASES[0].level, LATEST.level);
+            format!("No MetadataVersion with feature level {level}. Valid feature levels are from {first} to {last}.")
+        }),
+        (None, None) => Ok(LATEST),
     }
+}
+
+/// The features a new cluster begins with: those of the release, where no other level is asked for.
+fn features(args: &FormatArgs, release: Release) -> Result<Vec<(String, i16)>, String> {
+    let mut bootstrap = release.features();
+    let supported = supported_features();
     for asked in &args.features {
         let (name, level) = asked
             .split_once('=')
@@ -153,15 +162,14 @@ fn features(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
         if level < range.min.min(0) || level > range.max {
             return Err(format!("No feature:{name} with feature level {level}"));
         }
-        if name == feature::METADATA_VERSION && level != bootstrap[0].1 {
+        let (needed, _) = ELR_NEEDS;
+        if name == feature::ELIGIBLE_LEADER_REPLICAS_VERSION && level > 0 && release.level < needed {
             return Err(format!(
-                "--feature {asked} is not supported yet: a new cluster begins with {name}={}. Leave the option out, \
-                 and use kafka-features.sh when the cluster runs",
-                bootstrap[0].1
+                "{name} could not be set to {level} because it depends on metadata.version level {needed}"
             ));
         }
         // Raft keeps this one itself: it goes by how the voters are known.
-        if name != feature::KRAFT_VERSION {
+        if name != feature::KRAFT_VERSION && name != feature::METADATA_VERSION {
             bootstrap.retain(|(known, _)| known != name);
             bootstrap.push((name.to_owned(), level));
         }

@@ -160,17 +160,27 @@ fn features_and_credentials() {
         assert_eq!(outcome.code, 1);
         outcome.err
     };
-    assert!(error(&|args| args.release_version = Some("3.9".into())).contains("is not supported yet"));
+    let unknown = error(&|args| args.release_version = Some("2.8".into()));
+    let words = "Unknown metadata.version '2.8'. Supported metadata.version are: 3.3-IV3, 3.4-IV0, ";
+    assert!(unknown.starts_with(words) && unknown.ends_with(", 4.4-IV1, 4.4-IV2\n"), "{unknown}");
+    let twice = error(&|args| {
+        args.release_version = Some("4.3".into());
+        args.features = vec!["metadata.version=30".into()];
+    });
+    assert!(twice.starts_with("Use --release-version instead of"), "{twice}");
     assert!(error(&|args| args.features = vec!["foo=1".into()]).starts_with("Unsupported feature: foo."));
     let no_sign = "Can't parse feature=level string transaction.version: equals sign not found.\n";
     assert_eq!(error(&|args| args.features = vec!["transaction.version".into()]), no_sign);
     let no_level = "No feature:transaction.version with feature level 99\n";
     assert_eq!(error(&|args| args.features = vec!["transaction.version=99".into()]), no_level);
-    let not_yet = error(&|args| args.features = vec!["metadata.version=30".into()]);
-    assert!(
-        not_yet.contains("is not supported yet: a new cluster begins with metadata.version=33"),
-        "{not_yet}"
-    );
+    let words = "No MetadataVersion with feature level 6. Valid feature levels are from 7 to 33.\n";
+    assert_eq!(error(&|args| args.features = vec!["metadata.version=6".into()]), words);
+    let needs = error(&|args| {
+        args.release_version = Some("3.9".into());
+        args.features = vec!["eligible.leader.replicas.version=1".into()];
+    });
+    let words = "eligible.leader.replicas.version could not be set to 1 because it depends on metadata.version level 23\n";
+    assert_eq!(needs, words);
     let scram = error(&|args| args.scram = vec!["SCRAM-SHA-256=[name=a,password=b]".into()]);
     assert!(scram.contains("--add-scram is not supported yet"), "{scram}");
     assert!(
@@ -190,6 +200,44 @@ fn features_and_credentials() {
         ("transaction.version", 1),
     ];
     assert_eq!(levels, expected.map(|(name, level)| (name.to_owned(), level)));
+}
+
+/// For clusters that older brokers, or Kafka's, are to be members of.
+#[test]
+fn a_cluster_begins_with_the_features_of_the_release_that_is_asked_for() {
+    type Change = fn(&mut FormatArgs);
+    let cases: [(&str, Change, &str, &[(&str, i16)]); 3] = [
+        (
+            "a",
+            |args| args.release_version = Some("4.3".into()),
+            "4.3-IV0",
+            &[
+                ("metadata.version", 30),
+                ("eligible.leader.replicas.version", 1),
+                ("group.version", 1),
+                ("transaction.version", 2),
+            ],
+        ),
+        (
+            "b",
+            |args| args.features = vec!["metadata.version=30".into(), "group.version=0".into()],
+            "4.3-IV0",
+            &[("metadata.version", 30), ("eligible.leader.replicas.version", 1), ("transaction.version", 2)],
+        ),
+        ("c", |args| args.release_version = Some("3.9".into()), "3.9-IV0", &[("metadata.version", 21)]),
+    ];
+    let mut node = Node::new();
+    for (dir, change, name, expected) in cases {
+        let config = node.write("p", &[dir], VOTERS);
+        let formatted = node.format(&config, change);
+        assert_eq!(
+            formatted,
+            said(&format!("Formatting metadata directory @/{dir} with metadata.version {name}."))
+        );
+        let levels = founding::features(&node.dir.path().join(dir).join("__cluster_metadata-0")).unwrap();
+        let expected: Vec<_> = expected.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect();
+        assert_eq!(levels, expected);
+    }
 }
 
 #[test]
