@@ -28,7 +28,7 @@ const BESIDE: &[(&str, &str)] = &[
 ];
 
 /// Tools, outside of the layers: they may use everything, nothing may use them.
-const TOOLS: &[&str] = &["xtask", "bench", "fuzz"];
+const TOOLS: &[&str] = &["xtask", "bench", "fuzz", "sim"];
 
 /// The layers up to here are pure: bytes and events in, values out.
 const PURE: usize = 3;

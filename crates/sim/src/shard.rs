@@ -1,0 +1,254 @@
+//! A partition of `__consumer_offsets` that a broker leads: the group core over it. Mirrors `ottla-coordinator`'s shard:
+//! load, decide, append, accept, answer in turn when the facts are durable.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use ottla_groups::{Answer, Command, Groups, GroupsConfig, Record};
+use ottla_machine::{Decision, Token};
+use ottla_types::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartitionId};
+
+use crate::{
+    Fault,
+    env::{Addr, Env},
+    log::{Batch, Log, Payload, unplaced},
+    message::Message,
+    replica::Replica,
+};
+
+/// `offsets.commit.timeout.ms`.
+const COMMIT_TIMEOUT_MS: i64 = 1_000;
+
+/// What the broker is to append for a shard, and report back with [`Shard::appended`].
+pub(crate) struct Outcome {
+    pub(crate) number: u64,
+    pub(crate) batch: Option<Batch>,
+    pub(crate) decision: Decision<Record, Answer>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Being read back: until the end that the log had when this broker took the lead.
+    Loading {
+        from: Millis,
+        up_to: Option<Offset>,
+    },
+    Active(Box<Groups>),
+}
+
+#[derive(Debug)]
+struct Parked {
+    /// What it waits for; `None` for answers that only wait their turn.
+    number: Option<u64>,
+    done: Option<ErrorCode>,
+    deadline: Millis,
+    answers: Vec<(Token, Answer)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) tp: TopicPartitionId,
+    pub(crate) epoch: LeaderEpoch,
+    stage: Stage,
+    waiting: BTreeMap<u64, (Addr, u64)>,
+    parked: VecDeque<Parked>,
+    next: u64,
+}
+
+impl Shard {
+    pub(crate) fn new(env: &mut Env<'_>, tp: TopicPartitionId, epoch: LeaderEpoch) -> Self {
+        let takes = env.rng.between(0, 20);
+        let stage = Stage::Loading { from: env.now.plus(takes), up_to: None };
+        Self { tp, epoch, stage, waiting: BTreeMap::new(), parked: VecDeque::new(), next: 0 }
+    }
+
+    /// Whether this shard is what a leader of `epoch` would load.
+    pub(crate) fn leads_on(&self, epoch: LeaderEpoch) -> bool {
+        epoch == self.epoch || epoch == self.epoch + 1
+    }
+
+    pub(crate) fn close(self, env: &mut Env<'_>, error: ErrorCode) {
+        for (_, (to, id)) in self.waiting {
+            env.send(to, Message::GroupAnswer { id, answer: Err(error) });
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Millis> {
+        let stage = match &self.stage {
+            Stage::Loading { from, .. } => Some(*from),
+            Stage::Active(groups) => groups.deadline(),
+        };
+        stage.into_iter().chain(self.parked.front().map(|parked| parked.deadline)).min()
+    }
+
+    pub(crate) fn submit(
+        &mut self,
+        env: &mut Env<'_>,
+        (to, id): (Addr, u64),
+        command: Command,
+    ) -> Option<Outcome> {
+        let Stage::Active(groups) = &mut self.stage else {
+            let answer = Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+            env.send(to, Message::GroupAnswer { id, answer });
+            return None;
+        };
+        let token = Token(id);
+        self.waiting.insert(id, (to, id));
+        let decision = env.with_ctx(|ctx| groups.decide(ctx, token, command));
+        Some(self.outcome(env, decision))
+    }
+
+    fn outcome(&mut self, env: &mut Env<'_>, decision: Decision<Record, Answer>) -> Outcome {
+        self.next += 1;
+        let batch = (!decision.records.is_empty()).then(|| {
+            let encoded = decision.records.iter().map(|record| record.encode().expect("short names"));
+            let payload = Arc::new(Payload::Facts(encoded.collect()));
+            let count = i32::try_from(decision.records.len()).expect("few");
+            Batch {
+                facts: unplaced((-1, -1, -1), count, env.wall),
+                leader_epoch: -1,
+                content: env.id(),
+                payload,
+            }
+        });
+        Outcome { number: self.next, batch, decision }
+    }
+
+    /// The log took the facts of an outcome, or did not.
+    pub(crate) fn appended(
+        &mut self,
+        env: &mut Env<'_>,
+        number: u64,
+        mut decision: Decision<Record, Answer>,
+        result: Result<(), ErrorCode>,
+    ) -> Option<Outcome> {
+        let Stage::Active(groups) = &mut self.stage else { return None };
+        groups.take_notes();
+        let mut waits = None;
+        if !decision.records.is_empty() {
+            match result {
+                Ok(()) => {
+                    groups.accept(&decision.records);
+                    waits = Some(number);
+                }
+                Err(error) => {
+                    // What is decided instead may have facts of its own: they are dropped, as nobody can store them.
+                    decision = env.with_ctx(|ctx| groups.refused(ctx, decision, told(error)));
+                }
+            }
+        }
+        if env.has(Fault::AnswerBeforeDurable) {
+            waits = None;
+        }
+        let deadline = env.now.plus(COMMIT_TIMEOUT_MS);
+        if waits.is_some() || !decision.answers.is_empty() {
+            self.parked.push_back(Parked { number: waits, done: None, deadline, answers: decision.answers });
+        }
+        self.give(env);
+        None
+    }
+
+    /// Facts are durable, or will not be.
+    pub(crate) fn durable(&mut self, env: &mut Env<'_>, number: u64, code: ErrorCode) -> Option<Outcome> {
+        if let Some(parked) = self.parked.iter_mut().find(|parked| parked.number == Some(number)) {
+            parked.done = Some(code);
+        }
+        self.give(env);
+        None
+    }
+
+    /// Gives answers in turn.
+    fn give(&mut self, env: &mut Env<'_>) {
+        while let Some(parked) = self.parked.front() {
+            let code = match (parked.number, parked.done) {
+                (None, _) => ErrorCode::NONE,
+                (Some(_), Some(code)) => code,
+                (Some(_), None) if parked.deadline <= env.now => ErrorCode::REQUEST_TIMED_OUT,
+                (Some(_), None) => return,
+            };
+            let parked = self.parked.pop_front().expect("there is a first");
+            for (token, answer) in parked.answers {
+                let answer = if code == ErrorCode::NONE { answer } else { answer.failed(told(code)) };
+                if let Some((to, id)) = self.waiting.remove(&token.0) {
+                    env.send(to, Message::GroupAnswer { id, answer: Ok(Box::new(answer)) });
+                }
+            }
+        }
+    }
+
+    /// Loads when it may; gives what is due, to be taken a [`turn`](Self::turn) each.
+    pub(crate) fn on_time(
+        &mut self,
+        env: &mut Env<'_>,
+        replica: &Replica,
+        log: &Log,
+    ) -> (Option<Outcome>, Vec<Command>) {
+        self.give(env);
+        let decision = match &mut self.stage {
+            Stage::Active(groups) => return (None, groups.due(env.now)),
+            Stage::Loading { from, up_to } => {
+                if *from > env.now || replica.leads() != Some(self.epoch) {
+                    return (None, Vec::new());
+                }
+                let high_watermark = replica.partition.high_watermark();
+                let end = *up_to.get_or_insert(log.end());
+                if high_watermark < end && !env.has(Fault::LoadToHighWatermark) {
+                    *from = env.now.plus(10);
+                    return (None, Vec::new());
+                }
+                let mut groups = load(log, high_watermark);
+                let decision = env.with_ctx(|ctx| groups.take_office(ctx));
+                self.stage = Stage::Active(Box::new(groups));
+                decision
+            }
+        };
+        (Some(self.outcome(env, decision)), Vec::new())
+    }
+
+    /// Decides about something that nobody asked for.
+    pub(crate) fn turn(&mut self, env: &mut Env<'_>, command: Command) -> Option<Outcome> {
+        let Stage::Active(groups) = &mut self.stage else { return None };
+        let token = Token(env.id());
+        let decision = env.with_ctx(|ctx| groups.decide(ctx, token, command));
+        Some(self.outcome(env, decision))
+    }
+}
+
+/// What the partition says up to `end`.
+fn load(log: &Log, end: Offset) -> Groups {
+    let mut groups = Groups::new(config());
+    for batch in log.read(0, end, usize::MAX) {
+        if let Payload::Facts(facts) = &*batch.payload {
+            for (key, value) in facts {
+                if let Ok(Some(fact)) = Record::decode(key, value.as_deref()) {
+                    groups.replay(fact);
+                }
+            }
+        }
+    }
+    groups
+}
+
+fn config() -> Arc<GroupsConfig> {
+    Arc::new(GroupsConfig {
+        min_session_timeout_ms: 100,
+        initial_rebalance_delay_ms: 100,
+        ..GroupsConfig::default()
+    })
+}
+
+/// What a client is told when the log did not take its facts, or not in time.
+fn told(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        | ErrorCode::NOT_ENOUGH_REPLICAS
+        | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        | ErrorCode::REQUEST_TIMED_OUT => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+        | ErrorCode::FENCED_LEADER_EPOCH
+        | ErrorCode::KAFKA_STORAGE_ERROR => ErrorCode::NOT_COORDINATOR,
+        other => other,
+    }
+}
