@@ -14,7 +14,7 @@ use ottla_protocol::{
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
         incremental_alter_configs_response::AlterConfigsResourceResponse,
     },
-    persisted::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord},
+    persisted::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord, PartitionChangeRecord},
 };
 use ottla_types::{ApiError, ErrorCode};
 
@@ -212,8 +212,34 @@ fn set(
         // An empty name stands for all topics.
         let topic_name = text(&resource.name);
         facts.push(state.fact(ClearElrRecord { topic_name, ..Default::default() }));
+        facts.extend(keep_last_hopes(state, &resource.name));
     }
     Ok(facts)
+}
+
+/// Where nobody is in sync the eligible replicas and the last known leader are all that can lead again, and as nobody
+/// leads nothing can have been committed without them: they are put back after a [`ClearElrRecord`].
+fn keep_last_hopes<'a>(state: &'a State, name: &'a str) -> impl Iterator<Item = Fact> + 'a {
+    let mut topics: Vec<_> =
+        state.image.topics.iter().filter(|topic| name.is_empty() || *topic.name == *name).collect();
+    topics.sort_by(|a, b| a.name.cmp(&b.name));
+    topics.into_iter().flat_map(move |topic| {
+        let stranded = topic.iter().filter(|(_, partition)| {
+            partition.isr.is_empty() && !(partition.elr.is_empty() && partition.last_known_elr.is_empty())
+        });
+        stranded.map(move |(index, partition)| {
+            let set = |nodes: &Vec<_>| (!nodes.is_empty()).then(|| nodes.clone());
+            state.fact(PartitionChangeRecord {
+                partition_id: index,
+                topic_id: topic.id.0,
+                leader: -2,
+                leader_recovery_state: -1,
+                eligible_leader_replicas: set(&partition.elr),
+                last_known_elr: set(&partition.last_known_elr),
+                ..Default::default()
+            })
+        })
+    })
 }
 
 fn scope_of(kind: ResourceType) -> Option<Scope> {
