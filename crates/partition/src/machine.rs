@@ -456,7 +456,11 @@ impl Partition {
             office => {
                 let leader_epoch = term.leader_epoch;
                 let lag = self.rules.replica_lag_time_max_ms;
-                let before = if let Office::Leader(leader) = office { Some(&*leader) } else { None };
+                // Across a gap somebody else may have led, under whom followers have cut their logs.
+                let before = match office {
+                    Office::Leader(leader) if leader.leader_epoch + 1 == leader_epoch => Some(&*leader),
+                    _ => None,
+                };
                 let leader = Leader::new(self.node, term, self.log_end, before, (now, lag));
                 self.office = Office::Leader(leader);
                 if self.epochs.assign(leader_epoch, self.log_end) {
