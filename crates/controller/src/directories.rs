@@ -11,12 +11,7 @@ use uuid::Uuid;
 
 use crate::{State, Turn, leadership::DIRECTORIES, partitions::Affected};
 
-/// The broker has not said where it put the replica.
-pub(crate) const UNASSIGNED: Uuid = Uuid::from_u128(1);
-/// The replica is in a dir that is offline and whose id is not known.
-pub(crate) const LOST: Uuid = Uuid::from_u128(2);
-/// The replica was there before dirs had ids.
-pub(crate) const MIGRATING: Uuid = Uuid::nil();
+pub(crate) use ottla_metadata::directory::{MIGRATING, UNASSIGNED};
 
 /// Ids that Kafka keeps for itself.
 pub(crate) fn is_reserved(dir: Uuid) -> bool {
@@ -39,12 +34,7 @@ impl State {
 
 /// Whether a log dir of a broker works, as far as is known.
 pub(crate) fn is_online(broker: &BrokerRegistration, dir: Uuid) -> bool {
-    match dir {
-        UNASSIGNED | MIGRATING => true,
-        LOST => false,
-        // A broker that named none is older than dirs with ids.
-        dir => broker.log_dirs.is_empty() || broker.log_dirs.contains(&dir),
-    }
+    broker.has_online_dir(dir)
 }
 
 /// Whether a broker takes new replicas.

@@ -8,6 +8,7 @@ mod broker;
 mod cell;
 mod config;
 mod delta;
+pub mod directory;
 mod features;
 mod image;
 mod partition;

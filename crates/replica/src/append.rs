@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_partition::{Admitted, BatchFacts, Effects, Origin, TransactionEnd};
+use ottla_partition::{Admitted, BatchFacts, Effects, Origin, Role, TransactionEnd};
 use ottla_records::{
     Batch, ProduceRules, Validated, check_produce,
     validate::{self, Refusal},
 };
 use ottla_storage::{Log, Pin};
-use ottla_types::{ErrorCode, Millis, Offset};
+use ottla_types::{ErrorCode, LeaderEpoch, Millis, Offset};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::{
     AckFsync, Replica, ReplicaManager, Ticket, TopicSettings, aside,
-    replica::{Dir, Owned, Woken},
+    dirs::Dir,
+    replica::{Owned, Woken},
     ticket::Pending,
 };
 
@@ -36,12 +37,17 @@ pub struct AppendOptions<'a> {
     pub version: i16,
     /// The frame that the records are a slice of, when they are.
     pub frame: Option<&'a FrameRef>,
+    /// The leader epoch in which it was decided to append this, where that counts: in another one it is refused.
+    pub leader_epoch: Option<LeaderEpoch>,
 }
 
 impl AppendOptions<'_> {
-    /// What a coordinator of this broker uses: acks=all.
-    pub const COORDINATOR: AppendOptions<'static> =
-        AppendOptions { acks: -1, origin: Origin::Coordinator, version: 13, frame: None };
+    /// What a coordinator of this broker uses that loaded its partition in `epoch`: acks=all.
+    #[must_use]
+    pub const fn coordinator(epoch: LeaderEpoch) -> AppendOptions<'static> {
+        let origin = Origin::Coordinator;
+        AppendOptions { acks: -1, origin, version: 13, frame: None, leader_epoch: Some(epoch) }
+    }
 }
 
 /// The buffer that the records of one request are slices of: what the tail cache keeps in memory by keeping one of
@@ -135,11 +141,14 @@ impl ReplicaManager {
             .map_err(|refusal| ProduceRefusal::of_batch(refusal, replica.view().log_start))?;
         let end = if validated.header().is_control() { transaction_end(&validated.batch) } else { None };
         let mut facts = BatchFacts::from(validated.header());
-        if replica.dir.is_offline() {
+        if replica.place().dir.is_offline() {
             return Err(ProduceRefusal::code(ErrorCode::KAFKA_STORAGE_ERROR));
         }
         let now = self.clock.ticks();
         let (appended, woken) = replica.with(|owned| {
+            if options.leader_epoch.is_some_and(|epoch| owned.partition.role() != Role::Leader(epoch)) {
+                return Err(ProduceRefusal::code(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+            }
             let admitted = owned.partition.admit(&facts, options.origin, options.acks == -1);
             let admitted = admitted.map_err(|refusal| ProduceRefusal {
                 log_start: owned.partition.log_start(),
@@ -174,6 +183,21 @@ impl ReplicaManager {
         Ok(appended)
     }
 
+    /// A ticket for all that is in the log of a partition led here since `epoch`. When it is good, whoever leads next
+    /// has it, too: until then a new leader cannot tell which of its last records will stay.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER` when this broker does not lead it in that epoch.
+    pub fn settle(&self, replica: &Arc<Replica>, epoch: LeaderEpoch) -> Result<Ticket, ErrorCode> {
+        replica.with(|owned| {
+            if owned.partition.role() != Role::Leader(epoch) {
+                return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
+            let end = owned.partition.log_end();
+            Ok(ticket(replica, owned, end))
+        })
+    }
+
     fn appended(
         &self,
         replica: &Arc<Replica>,
@@ -206,7 +230,7 @@ impl ReplicaManager {
             if let Some(log) = &mut owned.log
                 && let Err(fault) = log.flush()
             {
-                replica.dir.fail(&fault);
+                replica.place().dir.fail(&fault);
             }
         } else if settings.flush_ms != i64::MAX {
             self.upkeep.plan_flush(replica, now.plus(settings.flush_ms));
@@ -239,11 +263,11 @@ fn write(
 ) -> Result<(), ProduceRefusal> {
     let stamped = [validated.stamp(base_offset, leader_epoch)];
     let written = match options.frame {
-        Some(frame) if !validated.recompressed => log.append_pinned(&stamped, &frame.pin(&replica.dir)),
+        Some(frame) if !validated.recompressed => log.append_pinned(&stamped, &frame.pin(&replica.place().dir)),
         _ => log.append(&stamped),
     };
     written.map(drop).map_err(|fault| {
-        replica.dir.fail(&fault);
+        replica.place().dir.fail(&fault);
         ProduceRefusal::code(ErrorCode::KAFKA_STORAGE_ERROR)
     })
 }
@@ -251,12 +275,12 @@ fn write(
 /// What acks=all of everything before `end` waits for.
 fn ticket(replica: &Arc<Replica>, owned: &mut Owned, end: Offset) -> Ticket {
     let replicated = owned.partition.high_watermark() >= end;
-    let sync = match replica.dir.acks_all_fsync {
+    let sync = match replica.place().dir.acks_all_fsync {
         AckFsync::Alone => replicated && owned.partition.is_alone(),
         AckFsync::Always => true,
         AckFsync::Never => false,
     };
-    let sync = sync && replica.reader.recovery_point() < end;
+    let sync = sync && replica.place().reader.recovery_point() < end;
     let steps = u8::from(!replicated) + u8::from(sync);
     if steps == 0 {
         return Ticket::DONE;
@@ -267,7 +291,7 @@ fn ticket(replica: &Arc<Replica>, owned: &mut Owned, end: Offset) -> Ticket {
         owned.waiting.insert(at, (end, Arc::clone(&pending)));
     }
     if sync {
-        replica.dir.syncer.sync(Arc::clone(&replica.reader), end, Arc::clone(&pending));
+        replica.place().dir.syncer.sync(Arc::clone(&replica.place().reader), end, Arc::clone(&pending));
     }
     Ticket(Some(pending))
 }

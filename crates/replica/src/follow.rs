@@ -116,7 +116,7 @@ impl Replica {
 
     /// Its log dir failed.
     pub(crate) fn is_offline(&self) -> bool {
-        self.dir.is_offline()
+        self.place().dir.is_offline()
     }
 }
 
@@ -143,7 +143,7 @@ impl ReplicaManager {
         sent: &FromLeader<'_>,
     ) -> Result<Position, FollowError> {
         let parsed = parse(sent.records, sent.leader.epoch)?;
-        if replica.dir.is_offline() {
+        if replica.place().dir.is_offline() {
             return Err(FollowError::Offline);
         }
         let (now, wall) = (self.clock.ticks(), self.clock.wall());
@@ -190,7 +190,7 @@ impl ReplicaManager {
         leader: LeaderRef,
         event: Event,
     ) -> Result<Position, FollowError> {
-        if replica.dir.is_offline() {
+        if replica.place().dir.is_offline() {
             return Err(FollowError::Offline);
         }
         let now = self.clock.ticks();
@@ -204,7 +204,7 @@ impl ReplicaManager {
             Ok((position(owned), replica.publish(owned, &effects)))
         })?;
         replica.wake(woken);
-        if replica.dir.is_offline() { Err(FollowError::Offline) } else { Ok(position) }
+        if replica.place().dir.is_offline() { Err(FollowError::Offline) } else { Ok(position) }
     }
 }
 
@@ -229,9 +229,9 @@ fn write(
     }
     let log = owned.log.as_mut().ok_or(FollowError::OutOfDate)?;
     let stamped: SmallVec<[Stamped; 4]> = parsed.iter().map(|(stamped, ..)| stamped.clone()).collect();
-    log.append_pinned(&stamped, &sent.frame.pin(&replica.dir)).map(drop).map_err(|fault| {
-        replica.dir.fail(&fault);
-        if replica.dir.is_offline() { FollowError::Offline } else { FollowError::Fault(fault) }
+    log.append_pinned(&stamped, &sent.frame.pin(&replica.place().dir)).map(drop).map_err(|fault| {
+        replica.place().dir.fail(&fault);
+        if replica.place().dir.is_offline() { FollowError::Offline } else { FollowError::Fault(fault) }
     })
 }
 

@@ -1,20 +1,22 @@
 //! Follows the metadata image: replicas come, go, take and lose the lead, get other settings.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
 };
 
-use ottla_metadata::{Image, LeaderRecoveryState, Partition as Assigned, Topic, TopicsDelta};
+use ottla_metadata::{Image, directory, LeaderRecoveryState, Partition as Assigned, Topic, TopicsDelta};
+use ottla_storage::Log;
 use ottla_partition::{BrokerStanding, Brokers, Event, LeaderEpochs, LeaderTerm, Partition, Rules};
-use ottla_types::{LeaderEpoch, NO_LEADER, TopicId, TopicPartition};
+use ottla_types::{LeaderEpoch, NO_LEADER, TopicId, TopicPartition, TopicPartitionId};
 
 use crate::{
     DefaultsOf, HostedTopic, Replica, ReplicaManager, TopicSettings,
     fetcher::Following,
-    load::Found,
+    dirs::Dir,
+    load::{self, Found},
     manager::{Hosting, Registry},
-    replica::Dir,
+    moves::{self, Future},
 };
 
 /// This broker took or lost the lead of a partition.
@@ -67,24 +69,51 @@ impl ReplicaManager {
                 replica.on(&*self.clock, Event::Brokers(hosting.brokers.clone()));
             }
         }
+        let first = std::mem::take(&mut hosting.first);
+        let new_configs = !Arc::ptr_eq(&before.configs, &image.configs);
+        if first || new_configs {
+            self.follow_dir_settings(image);
+        }
         if !delta.is_empty() {
             self.apply_topics(&mut hosting, &delta, &mut changes);
         }
-        if let Some(replication) = self.replication.get() {
-            if brokers_changed {
-                replication.brokers_changed(image);
-            }
-            replication.follow(changes.following);
+        if brokers_changed && let Some(replication) = self.replication.get() {
+            replication.brokers_changed(image);
         }
-        if !Arc::ptr_eq(&before.configs, &image.configs) {
+        if new_configs {
             self.apply_settings(&before, image, &hosting.defaults, new_defaults);
         }
-        if std::mem::take(&mut hosting.first) {
+        if first {
             self.drop_strays(&mut hosting);
+        }
+        self.tell(changes);
+    }
+
+    fn tell(&self, changes: Changes) {
+        if let Some(replication) = self.replication.get() {
+            replication.follow(changes.following);
         }
         for change in &changes.leadership {
             self.listeners.read().iter().for_each(|listener| listener(change));
         }
+    }
+
+    /// Tries once more to create the replicas that could not be created for want of file descriptors.
+    pub(crate) fn create_refused(&self) {
+        let mut hosting = self.hosting.lock();
+        if hosting.refused.is_empty() {
+            return;
+        }
+        let refused = std::mem::take(&mut hosting.refused);
+        let topics: HashSet<_> = refused.iter().map(|name| &name.topic).collect();
+        let image = Arc::clone(&hosting.image);
+        let mut registry = Registry::clone(&self.registry.load());
+        let (mut counts, mut changes) = (self.replica_counts(&registry), Changes::default());
+        for topic in topics.into_iter().filter_map(|name| image.topic(name)) {
+            self.host_topic(&mut hosting, &mut registry, (Some(topic), topic), &mut counts, &mut changes);
+        }
+        self.registry.store(Arc::new(registry));
+        self.tell(changes);
     }
 
     fn apply_topics(&self, hosting: &mut Hosting, delta: &TopicsDelta, changes: &mut Changes) {
@@ -106,7 +135,12 @@ impl ReplicaManager {
         let mut counts = vec![0; self.dirs.len()];
         if counts.len() > 1 {
             for replica in registry.by_id.values().flat_map(|topic| topic.replicas()) {
-                counts[replica.dir.number] += 1;
+                counts[replica.place().dir.number] += 1;
+            }
+            for replica in self.moves.list() {
+                if let Some(future) = replica.with(|owned| owned.future.clone()) {
+                    counts[future.dir.number] += 1;
+                }
             }
         }
         counts
@@ -127,10 +161,17 @@ impl ReplicaManager {
             changes.leadership.push(leadership(replica, None));
         }
         changes.following.push((Arc::clone(replica), Following::NOBODY));
-        if let Some(log) = self.retire(replica)
-            && let Err(fault) = replica.dir.dir.remove_log(log)
+        let future = replica.with(|owned| owned.future.take());
+        if let Some(future) = future
+            && let Some(copy) = future.take()
+            && let Err(fault) = future.dir.dir.remove_log(copy)
         {
-            replica.dir.fail(&fault);
+            future.dir.fail(&fault);
+        }
+        if let Some(log) = self.retire(replica)
+            && let Err(fault) = replica.place().dir.dir.remove_log(log)
+        {
+            replica.place().dir.fail(&fault);
         }
     }
 
@@ -150,7 +191,7 @@ impl ReplicaManager {
             let known_here = held.as_ref().map(|replica| replica.topic_id);
             let replica = match (assigned.is_replica(self.options.node), held) {
                 (true, Some(replica)) => Some(replica),
-                (true, None) => self.create(hosting, topic, number, &settings, counts),
+                (true, None) => self.create(hosting, (topic, number), assigned, &settings, counts),
                 (false, Some(replica)) => {
                     self.remove(&replica, changes);
                     None
@@ -161,7 +202,8 @@ impl ReplicaManager {
             if let Some(replica) = &replica
                 && (known_here.is_none() || before.is_none_or(|before| !Arc::ptr_eq(before, assigned)))
             {
-                self.assign(replica, assigned, &hosting.brokers, changes);
+                self.take_role(replica, assigned, &hosting.brokers, changes);
+                self.check_dir(&hosting.image, replica, assigned);
             }
             partitions.push(replica);
         }
@@ -177,36 +219,45 @@ impl ReplicaManager {
     fn create(
         &self,
         hosting: &mut Hosting,
-        topic: &Topic,
-        number: i32,
+        (topic, number): (&Topic, i32),
+        assigned: &Assigned,
         settings: &Arc<TopicSettings>,
         counts: &mut [usize],
     ) -> Option<Arc<Replica>> {
         let name = TopicPartition { topic: Arc::clone(&topic.name), partition: number };
+        let believed = assigned.directory_of(self.options.node).unwrap_or_default();
         if hosting.damaged.contains(&name) {
+            if believed != directory::LOST {
+                let id = TopicPartitionId { topic: topic.id, partition: number };
+                self.assign(&hosting.image, id, directory::LOST);
+            }
             return None;
         }
-        let (dir, found) = match hosting.unclaimed.remove(&name) {
-            Some((dir, found)) => match claim(&dir, found, topic)? {
-                Some(found) => (dir, Some(found)),
-                None => (self.emptiest_dir(counts)?, None),
-            },
-            None => (self.emptiest_dir(counts)?, None),
+        let found = match hosting.unclaimed.remove(&name) {
+            Some((dir, found)) => claim(&dir, found, topic)?.map(|found| (dir, found)),
+            None => self.claim_copy(hosting, &name, topic, believed),
         };
         let config = settings.log_config(number);
-        let Found { log, producers } = match found {
-            Some(mut found) => {
+        let (dir, Found { log, producers }) = match found {
+            Some((dir, mut found)) => {
                 found.log.update_config(config);
-                found
+                (dir, found)
             }
-            None => match dir.dir.create_log(&name, topic.id, config) {
-                Ok(log) => Found { log, producers: Default::default() },
-                Err(fault) => {
-                    dir.fail(&fault);
-                    return None;
+            None => {
+                let dir = self.choose_dir(hosting, &name, believed, counts)?;
+                match dir.dir.create_log(&name, topic.id, config) {
+                    Ok(log) => (dir, Found { log, producers: Default::default() }),
+                    Err(fault) => {
+                        if fault.is_want_of_files() {
+                            hosting.refused.insert(name);
+                        }
+                        dir.fail(&fault);
+                        return None;
+                    }
                 }
-            },
+            }
         };
+        let copy = self.copy_of(hosting, &dir, &log);
         let partition = Partition::new(
             self.options.node,
             self.rules(settings),
@@ -215,7 +266,55 @@ impl ReplicaManager {
             LeaderEpochs::new(log.epochs()),
             producers,
         );
-        Some(Replica::new(topic.id, dir, log, partition, Arc::clone(settings)))
+        let replica = Replica::new(topic.id, dir, log, partition, Arc::clone(settings));
+        if let Some(copy) = copy {
+            self.begin_move(&replica, copy);
+        }
+        Some(replica)
+    }
+
+    /// A copy whose log is gone, because it was about to take its place: it is the log.
+    fn claim_copy(
+        &self,
+        hosting: &mut Hosting,
+        name: &TopicPartition,
+        topic: &Topic,
+        believed: uuid::Uuid,
+    ) -> Option<(Arc<Dir>, Found)> {
+        let (dir, log) = hosting.futures.get(name)?;
+        let meant = dir.id() == Some(believed) || self.failed_dirs() == 0;
+        if !meant || dir.is_offline() || log.topic_id() != topic.id {
+            return None;
+        }
+        let (dir, log) = hosting.futures.remove(name)?;
+        tracing::warn!("{name}: the copy in log dir {} takes the place of its log", dir.dir.path().display());
+        match dir.dir.promote(&log) {
+            Ok(()) => {
+                let producers = load::replay(&log);
+                Some((dir, Found { log, producers }))
+            }
+            Err(fault) => {
+                dir.fail(&fault);
+                None
+            }
+        }
+    }
+
+    /// The copy of this log that a move before the restart has begun, cut back to what holds.
+    fn copy_of(&self, hosting: &mut Hosting, dir: &Arc<Dir>, log: &Log) -> Option<Arc<Future>> {
+        let (to, mut copy) = hosting.futures.remove(log.partition())?;
+        let kept = if Arc::ptr_eq(dir, &to) || copy.topic_id() != log.topic_id() {
+            to.dir.remove_log(copy).map(|()| None)
+        } else {
+            moves::agree(&mut copy, log).map(|()| Some(copy))
+        };
+        match kept {
+            Ok(copy) => copy.map(|copy| Future::new(to, copy)),
+            Err(fault) => {
+                to.fail(&fault);
+                None
+            }
+        }
     }
 
     fn rules(&self, settings: &TopicSettings) -> Rules {
@@ -225,7 +324,23 @@ impl ReplicaManager {
         }
     }
 
-    fn assign(&self, replica: &Arc<Replica>, assigned: &Assigned, brokers: &Brokers, changes: &mut Changes) {
+    /// Tells the controller where the replica is, if it believes something else.
+    fn check_dir(&self, image: &Image, replica: &Replica, assigned: &Assigned) {
+        let (Some(here), Some(believed)) = (replica.place().dir.id(), assigned.directory_of(self.options.node))
+        else {
+            return;
+        };
+        if here == believed || replica.is_offline() {
+            return;
+        }
+        // It is on the way there.
+        let moving = replica.with(|owned| owned.future.clone());
+        if moving.is_none_or(|future| future.dir.id() != Some(believed)) {
+            self.assign(image, replica.id(), here);
+        }
+    }
+
+    fn take_role(&self, replica: &Arc<Replica>, assigned: &Assigned, brokers: &Brokers, changes: &mut Changes) {
         let before = replica.view();
         let leads = assigned.leader == self.options.node;
         let event = if leads {
@@ -292,10 +407,21 @@ impl ReplicaManager {
     }
 
     /// Logs that the cluster no longer knows: their topics were deleted, or moved away, while this broker was down.
+    /// Copies go with them; but not those whose logs are in a dir that is offline.
     fn drop_strays(&self, hosting: &mut Hosting) {
         let strays: HashMap<_, _> = std::mem::take(&mut hosting.unclaimed);
         for (_, (dir, found)) in strays {
-            keep_stray(&dir, found, "the cluster does not place this partition on this broker");
+            keep_stray(&dir, found.log, "the cluster does not place this partition on this broker");
+        }
+        let (image, node) = (Arc::clone(&hosting.image), self.options.node);
+        for (name, (dir, log)) in std::mem::take(&mut hosting.futures) {
+            let topic = image.topic_by_id(log.topic_id()).filter(|topic| topic.name == name.topic);
+            let assigned = topic.and_then(|topic| topic.partition(name.partition));
+            if assigned.is_some_and(|assigned| assigned.is_replica(node)) {
+                hosting.futures.insert(name, (dir, log));
+            } else {
+                keep_stray(&dir, log, "it is a copy, and the cluster does not place its partition on this broker");
+            }
         }
     }
 }
@@ -310,7 +436,7 @@ fn claim(dir: &Dir, mut found: Found, topic: &Topic) -> Option<Option<Found>> {
     if id != TopicId::ZERO {
         // Of a topic of the same name that was deleted while this broker was down.
         let why = format!("it is of topic id {id}, and the topic of this name has the id {}", topic.id);
-        keep_stray(dir, found, &why);
+        keep_stray(dir, found.log, &why);
         return Some(None);
     }
     tracing::warn!("{name} has lost its partition.metadata: it is taken for one of topic id {}", topic.id);
@@ -323,9 +449,9 @@ fn claim(dir: &Dir, mut found: Found, topic: &Topic) -> Option<Option<Found>> {
 
 /// Takes a log out of the way that has no place here. What is in it may be all that is left of it: it is the
 /// operator's to delete.
-fn keep_stray(dir: &Dir, found: Found, why: &str) {
-    let from = found.log.reader().path();
-    match dir.dir.stray_log(found.log) {
+fn keep_stray(dir: &Dir, log: Log, why: &str) {
+    let from = log.reader().path();
+    match dir.dir.stray_log(log) {
         Ok(to) => tracing::warn!(
             "{} is a stray: {why}. It is kept as {}: delete that directory if its data is not needed; to get it \
              back, stop the broker, give the directory its old name and start with the right metadata",

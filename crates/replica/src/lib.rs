@@ -10,12 +10,16 @@
 
 mod append;
 mod aside;
+mod assignments;
+mod describe;
+mod dirs;
 mod fetcher;
 mod follow;
 mod followers;
 mod image;
 mod load;
 mod manager;
+mod moves;
 mod offsets;
 mod options;
 mod poll;
@@ -28,13 +32,14 @@ mod upkeep;
 
 pub use append::{AppendOptions, Appended, FrameRef, ProduceRefusal};
 pub use aside::aside;
+pub use describe::{DescribedDir, DescribedLog};
 pub use fetcher::{
     ControllerLink, FetchOptions, LeaderLink, LeaderLinks, LinkError, PeerLinks, ReplicationParts,
 };
 pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};
 pub use offsets::{FoundOffset, Isolation, OffsetQuery};
-pub use options::{AckFsync, DefaultsOf, ReplicaOptions};
+pub use options::{AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ReplicaOptions};
 pub use ottla_partition::{
     AbortedTransaction, EpochEnd, FollowerFetch, IsrAnswer, IsrProposal, Origin, ProducerState, RemoteReplica,
 };

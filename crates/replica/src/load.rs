@@ -21,28 +21,50 @@ pub(crate) struct Finder {
     config: Arc<LogConfig>,
     now: Millis,
     found: Arc<Mutex<Vec<Found>>>,
+    futures: Arc<Mutex<Vec<Found>>>,
     damaged: Mutex<Vec<TopicPartition>>,
+}
+
+/// What a dir holds.
+pub(crate) struct Loaded {
+    pub(crate) found: Vec<Found>,
+    /// Copies of logs in other dirs.
+    pub(crate) futures: Vec<Found>,
+    /// Partitions whose logs cannot be opened.
+    pub(crate) damaged: Vec<TopicPartition>,
 }
 
 impl Finder {
     pub(crate) fn new(config: Arc<LogConfig>, now: Millis) -> Self {
-        Self { config, now, found: Arc::default(), damaged: Mutex::default() }
+        Self { config, now, found: Arc::default(), futures: Arc::default(), damaged: Mutex::default() }
     }
 
-    /// The logs that were found, and the partitions whose logs cannot be opened.
-    pub(crate) fn into_found(self) -> (Vec<Found>, Vec<TopicPartition>) {
-        (std::mem::take(&mut *self.found.lock()), self.damaged.into_inner())
+    /// What was found.
+    pub(crate) fn into_loaded(self) -> Loaded {
+        Loaded {
+            found: std::mem::take(&mut *self.found.lock()),
+            futures: std::mem::take(&mut *self.futures.lock()),
+            damaged: self.damaged.into_inner(),
+        }
+    }
+
+    fn one(&self, into: &Arc<Mutex<Vec<Found>>>) -> Box<dyn PartitionLoader> {
+        Box::new(OneLog {
+            config: Arc::clone(&self.config),
+            now: self.now,
+            producers: ProducerTable::default(),
+            found: Arc::clone(into),
+        })
     }
 }
 
 impl Loader for Finder {
     fn begin(&self, _: &TopicPartition, _: TopicId) -> Box<dyn PartitionLoader> {
-        Box::new(OneLog {
-            config: Arc::clone(&self.config),
-            now: self.now,
-            producers: ProducerTable::default(),
-            found: Arc::clone(&self.found),
-        })
+        self.one(&self.found)
+    }
+
+    fn begin_future(&self, _: &TopicPartition, _: TopicId) -> Option<Box<dyn PartitionLoader>> {
+        Some(self.one(&self.futures))
     }
 
     fn failed(&self, partition: &TopicPartition, fault: Fault) -> Result<(), Fault> {

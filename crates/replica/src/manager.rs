@@ -4,23 +4,25 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use ottla_metadata::Image;
 use ottla_partition::{Brokers, Event, FollowerFetch, IsrAnswer, IsrProposal};
-use ottla_storage::{Fault, LogDir};
+use ottla_storage::{Fault, Log, LogDir};
 use ottla_types::{Clock, NodeId, TopicId, TopicPartition, TopicPartitionId};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use crate::{
-    LeadershipListener, Replica, ReplicaOptions, TopicSettings,
+    DirSettings, LeadershipListener, Replica, ReplicaOptions, TopicSettings,
+    assignments::Assignments,
+    dirs::Dir,
     fetcher::Replication,
-    load::{Finder, Found},
-    replica::{Dir, report},
-    sync::Syncer,
+    load::{Finder, Found, Loaded},
+    moves::Moves,
     upkeep::{Upkeep, snapshot},
 };
 
@@ -62,6 +64,12 @@ pub(crate) struct Hosting {
     pub(crate) unclaimed: HashMap<TopicPartition, (Arc<Dir>, Found)>,
     /// Partitions whose logs are damaged: not served, and not created anew, until somebody has looked at them.
     pub(crate) damaged: HashSet<TopicPartition>,
+    /// Copies found at the start, whose logs no image has claimed yet or are in a dir that is offline.
+    pub(crate) futures: HashMap<TopicPartition, (Arc<Dir>, Log)>,
+    /// Partitions that could not be created for want of file descriptors: tried again.
+    pub(crate) refused: HashSet<TopicPartition>,
+    /// Numbers of the dirs where replicas are to go that are not here yet (AlterReplicaLogDirs).
+    pub(crate) preferred: HashMap<TopicPartition, usize>,
     pub(crate) first: bool,
     /// What a topic gets that says nothing.
     pub(crate) defaults: TopicSettings,
@@ -74,6 +82,12 @@ pub struct ReplicaManager {
     pub(crate) options: ReplicaOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) dirs: Vec<Arc<Dir>>,
+    pub(crate) dir_settings: ArcSwap<DirSettings>,
+    /// How many dirs are offline, once that has had its effect.
+    pub(crate) failures: watch::Sender<usize>,
+    pub(crate) moves: Arc<Moves>,
+    pub(crate) assignments: Assignments,
+    pub(crate) me: Weak<Self>,
     pub(crate) registry: ArcSwap<Registry>,
     pub(crate) hosting: Mutex<Hosting>,
     pub(crate) upkeep: Arc<Upkeep>,
@@ -90,51 +104,41 @@ pub struct ReplicaManager {
 
 impl ReplicaManager {
     /// Opens every log of `dirs`, several at a time, and starts the threads that sync and keep up. No partition is
-    /// served before [`apply_image`](Self::apply_image) has claimed it; one whose log is damaged is not served at all.
+    /// served before [`apply_image`](Self::apply_image) has claimed it; one whose log is damaged is not served at all. A
+    /// dir that cannot be loaded is offline from the start, while another one works.
     ///
     /// # Errors
-    /// When a dir cannot be loaded; [`Fault::Duplicate`] for a partition that is in two of them.
+    /// When no dir can be loaded; [`Fault::Duplicate`] for a partition that is in two of them.
     pub fn open(
         options: ReplicaOptions,
         dirs: Vec<LogDir>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, Fault> {
-        let mut hosted = Vec::new();
-        let mut unclaimed = HashMap::new();
-        let mut places = HashMap::new();
-        let mut damaged = HashSet::new();
-        for (number, dir) in dirs.into_iter().enumerate() {
-            let finder = Finder::new(Arc::clone(&options.defaults.log), clock.wall());
-            dir.load(&finder)?;
-            let dir = Arc::new(Self::host(number, dir, &options)?);
-            let (found, unopened) = finder.into_found();
-            for name in found.iter().map(|found| found.log.partition()).chain(&unopened) {
-                let second = dir.dir.path().join(name.to_string());
-                if let Some(first) = places.insert(name.clone(), second.clone()) {
-                    return Err(Fault::Duplicate { first, second });
-                }
-            }
-            damaged.extend(unopened);
-            for found in found {
-                unclaimed.insert(found.log.partition().clone(), (Arc::clone(&dir), found));
-            }
-            hosted.push(dir);
-        }
-        let defaults = options.defaults.clone();
-        let manager = Arc::new(Self {
+        let upkeep = Arc::new(Upkeep::default());
+        let (dirs, logs) = load(dirs, &options, &upkeep, &*clock)?;
+        let hosting = Hosting {
+            image: Arc::new(Image::new()),
+            unclaimed: logs.unclaimed,
+            damaged: logs.damaged,
+            futures: logs.futures,
+            refused: HashSet::new(),
+            preferred: HashMap::new(),
+            first: true,
+            defaults: options.defaults.clone(),
+            brokers: Brokers::default(),
+        };
+        let manager = Arc::new_cyclic(|me| Self {
+            dir_settings: ArcSwap::from_pointee(options.dirs.clone()),
+            failures: watch::Sender::new(options.offline_dirs.len()),
             options,
             clock,
-            dirs: hosted,
+            dirs,
+            moves: Arc::default(),
+            assignments: Assignments::default(),
+            me: Weak::clone(me),
             registry: ArcSwap::default(),
-            hosting: Mutex::new(Hosting {
-                image: Arc::new(Image::new()),
-                unclaimed,
-                damaged,
-                first: true,
-                defaults,
-                brokers: Brokers::default(),
-            }),
-            upkeep: Arc::default(),
+            hosting: Mutex::new(hosting),
+            upkeep,
             with_followers: Mutex::default(),
             listeners: RwLock::default(),
             proposals: Mutex::default(),
@@ -143,15 +147,6 @@ impl ReplicaManager {
         });
         Upkeep::start(&manager).map_err(thread_fault(&manager.dirs))?;
         Ok(manager)
-    }
-
-    fn host(number: usize, dir: LogDir, options: &ReplicaOptions) -> Result<Dir, Fault> {
-        let offline = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&offline);
-        let path = dir.path().to_path_buf();
-        let syncer = Syncer::start(&format!("log-sync-{number}"), move |fault| report(&flag, fault))
-            .map_err(|source| Fault::Io { op: "start the sync thread for", path, source })?;
-        Ok(Dir { number, dir, syncer, offline, acks_all_fsync: options.acks_all_fsync })
     }
 
     /// This broker.
@@ -234,12 +229,6 @@ impl ReplicaManager {
         leaders
     }
 
-    /// Log dirs that failed since the start.
-    #[must_use]
-    pub fn failed_dirs(&self) -> usize {
-        self.dirs.iter().filter(|dir| dir.is_offline()).count()
-    }
-
     /// Serves what still waits for the disk, closes every log and marks the dirs clean. Appends and reads from here
     /// on find no leader.
     ///
@@ -252,14 +241,28 @@ impl ReplicaManager {
         for replica in registry.by_id.values().flat_map(|topic| topic.replicas()) {
             snapshot(replica);
             let high_watermark = replica.view().high_watermark;
-            if let Some(log) = self.retire(replica) {
+            let (offline, future) =
+                (replica.is_offline(), replica.with(|owned| owned.future.take()));
+            if let Some(log) = self.retire(replica)
+                && !offline
+            {
                 log.set_high_watermark(high_watermark);
                 result = result.and(log.close());
             }
+            if let Some(future) = future
+                && !future.dir.is_offline()
+                && let Some(log) = future.take()
+            {
+                result = result.and(log.close());
+            }
         }
-        let unclaimed = std::mem::take(&mut self.hosting.lock().unclaimed);
-        for (_, (_, found)) in unclaimed {
-            result = result.and(found.log.close());
+        let (unclaimed, futures) = {
+            let mut hosting = self.hosting.lock();
+            (std::mem::take(&mut hosting.unclaimed), std::mem::take(&mut hosting.futures))
+        };
+        let unclaimed = unclaimed.into_values().map(|(dir, found)| (dir, found.log));
+        for (_, log) in unclaimed.chain(futures.into_values()).filter(|(dir, _)| !dir.is_offline()) {
+            result = result.and(log.close());
         }
         for dir in self.dirs.iter().filter(|dir| !dir.is_offline()) {
             result = result.and(dir.dir.clone().close(broker_epoch));
@@ -272,6 +275,7 @@ impl ReplicaManager {
         if let Some(replication) = self.replication.get() {
             replication.stop();
         }
+        self.moves.stop();
         self.upkeep.stop();
         for dir in &self.dirs {
             dir.syncer.stop();
@@ -284,14 +288,6 @@ impl ReplicaManager {
         replica.on(&*self.clock, Event::Follow { leader: ottla_types::NO_LEADER, leader_epoch: epoch });
         replica.with(|owned| owned.log.take())
     }
-
-    /// The dir with the fewest replicas that still works.
-    pub(crate) fn emptiest_dir(&self, counts: &mut [usize]) -> Option<Arc<Dir>> {
-        let dirs = self.dirs.iter().filter(|dir| !dir.offline.load(Ordering::Acquire));
-        let dir = dirs.min_by_key(|dir| counts[dir.number])?;
-        counts[dir.number] += 1;
-        Some(Arc::clone(dir))
-    }
 }
 
 impl Drop for ReplicaManager {
@@ -299,6 +295,7 @@ impl Drop for ReplicaManager {
         if let Some(replication) = self.replication.get() {
             replication.stop();
         }
+        self.moves.stop();
         self.upkeep.stop();
     }
 }
@@ -307,6 +304,57 @@ impl std::fmt::Debug for ReplicaManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReplicaManager").field("node", &self.options.node).finish_non_exhaustive()
     }
+}
+
+/// What was found in all dirs.
+#[derive(Default)]
+struct Logs {
+    unclaimed: HashMap<TopicPartition, (Arc<Dir>, Found)>,
+    futures: HashMap<TopicPartition, (Arc<Dir>, Log)>,
+    damaged: HashSet<TopicPartition>,
+}
+
+fn load(
+    dirs: Vec<LogDir>,
+    options: &ReplicaOptions,
+    upkeep: &Arc<Upkeep>,
+    clock: &dyn Clock,
+) -> Result<(Vec<Arc<Dir>>, Logs), Fault> {
+    let (mut hosted, mut logs, mut places) = (Vec::new(), Logs::default(), HashMap::new());
+    let (count, mut failed) = (dirs.len(), 0);
+    for (number, dir) in dirs.into_iter().enumerate() {
+        let dir = Arc::new(Dir::open(number, dir, options, upkeep)?);
+        hosted.push(Arc::clone(&dir));
+        let finder = Finder::new(Arc::clone(&options.defaults.log), clock.wall());
+        if let Err(fault) = dir.dir.load(&finder) {
+            failed += 1;
+            if failed == count || fault.is_want_of_files() {
+                return Err(fault);
+            }
+            dir.fail(&fault);
+            continue;
+        }
+        let Loaded { found, futures, damaged } = finder.into_loaded();
+        for name in found.iter().map(|found| found.log.partition()).chain(&damaged) {
+            let second = dir.dir.path().join(name.to_string());
+            if let Some(first) = places.insert(name.clone(), second.clone()) {
+                return Err(Fault::Duplicate { first, second });
+            }
+        }
+        logs.damaged.extend(damaged);
+        logs.unclaimed.extend(found.into_iter().map(|found| {
+            (found.log.partition().clone(), (Arc::clone(&dir), found))
+        }));
+        for Found { log, .. } in futures {
+            if logs.futures.contains_key(log.partition()) {
+                tracing::warn!("A second copy of {} is removed: {}", log.partition(), log.reader().path().display());
+                dir.dir.remove_log(log)?;
+            } else {
+                logs.futures.insert(log.partition().clone(), (Arc::clone(&dir), log));
+            }
+        }
+    }
+    Ok((hosted, logs))
 }
 
 fn thread_fault(dirs: &[Arc<Dir>]) -> impl FnOnce(std::io::Error) -> Fault {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ottla_partition::LeaderEpochs;
+use ottla_storage::{Fault, LogReader, TimestampHit};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 
 use crate::{ReadAs, Replica, ReplicaManager};
@@ -70,7 +71,7 @@ impl ReplicaManager {
         if !view.is_leader {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
-        if replica.dir.is_offline() {
+        if replica.place().dir.is_offline() {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         let end = match isolation {
@@ -85,14 +86,14 @@ impl ReplicaManager {
                 Some(FoundOffset { offset: end, timestamp: -1, leader_epoch: view.leader_epoch })
             }
             OffsetQuery::Earliest => {
-                let leader_epoch = LeaderEpochs::new(replica.reader.epochs()).epoch_of(view.log_start);
+                let leader_epoch = LeaderEpochs::new(replica.place().reader.epochs()).epoch_of(view.log_start);
                 let leader_epoch = leader_epoch.unwrap_or(view.leader_epoch);
                 Some(FoundOffset { offset: view.log_start, timestamp: -1, leader_epoch })
             }
             OffsetQuery::Tiered => None,
-            OffsetQuery::MaxTimestamp => hit(replica, replica.reader.max_timestamp())?,
+            OffsetQuery::MaxTimestamp => hit(replica, |log| log.max_timestamp())?,
             OffsetQuery::At(timestamp) => {
-                let found = hit(replica, replica.reader.find_by_timestamp(timestamp))?;
+                let found = hit(replica, |log| log.find_by_timestamp(timestamp))?;
                 match found.filter(|found| found.offset < end) {
                     None if unsettled => return Err(ErrorCode::OFFSET_NOT_AVAILABLE),
                     found => found,
@@ -105,12 +106,9 @@ impl ReplicaManager {
 
 fn hit(
     replica: &Replica,
-    found: Result<Option<ottla_storage::TimestampHit>, ottla_storage::Fault>,
+    find: impl Fn(&LogReader) -> Result<Option<TimestampHit>, Fault>,
 ) -> Result<Option<FoundOffset>, ErrorCode> {
-    let found = found.map_err(|fault| {
-        replica.dir.fail(&fault);
-        ErrorCode::KAFKA_STORAGE_ERROR
-    })?;
+    let found = replica.ask_log(|log| Ok(find(log)?))?;
     Ok(found.map(|found| FoundOffset {
         offset: found.offset,
         timestamp: found.timestamp,

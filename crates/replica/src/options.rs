@@ -1,6 +1,10 @@
 //! What the broker tells its replicas at the start.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ottla_metadata::Image;
 use ottla_types::NodeId;
@@ -29,6 +33,37 @@ impl fmt::Debug for DefaultsOf {
     }
 }
 
+/// Settings of log dirs that may change at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirSettings {
+    /// `cordoned.log.dirs`: paths of those that take no new replicas (KIP-1066).
+    pub cordoned: Vec<PathBuf>,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`.
+    pub move_bytes_per_second: i64,
+}
+
+impl Default for DirSettings {
+    fn default() -> Self {
+        Self { cordoned: Vec::new(), move_bytes_per_second: i64::MAX }
+    }
+}
+
+impl DirSettings {
+    pub(crate) fn is_cordoned(&self, dir: &Path) -> bool {
+        self.cordoned.iter().any(|cordoned| cordoned == dir)
+    }
+}
+
+/// Reads them out of an image.
+#[derive(Clone)]
+pub struct DirSettingsOf(pub Arc<dyn Fn(&Image) -> DirSettings + Send + Sync>);
+
+impl fmt::Debug for DirSettingsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DirSettingsOf")
+    }
+}
+
 /// Settings of the broker, not of a topic.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
@@ -38,6 +73,12 @@ pub struct ReplicaOptions {
     pub defaults: TopicSettings,
     /// The same once settings were changed on brokers at run time (KIP-226). `None` leaves `defaults` in force.
     pub defaults_of: Option<DefaultsOf>,
+    /// Settings of log dirs, as the broker was started with.
+    pub dirs: DirSettings,
+    /// The same once they were changed at run time. `None` leaves `dirs` in force.
+    pub dirs_of: Option<DirSettingsOf>,
+    /// Log dirs that could not be opened: what may be in them is not created elsewhere.
+    pub offline_dirs: Vec<PathBuf>,
     /// When acks=all waits for the disk.
     pub acks_all_fsync: AckFsync,
     /// `producer.id.expiration.ms`.
@@ -62,6 +103,9 @@ impl ReplicaOptions {
             node,
             defaults: TopicSettings::default(),
             defaults_of: None,
+            dirs: DirSettings::default(),
+            dirs_of: None,
+            offline_dirs: Vec::new(),
             acks_all_fsync: AckFsync::Alone,
             producer_id_expiration_ms: 86_400_000,
             producer_id_expiration_check_ms: 600_000,

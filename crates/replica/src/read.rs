@@ -2,7 +2,7 @@
 
 use ottla_net::Part;
 use ottla_partition::{AbortedTransaction, EpochEnd};
-use ottla_storage::{self as storage, ReadError, Slice};
+use ottla_storage::{self as storage, Slice};
 use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset};
 use smallvec::SmallVec;
 
@@ -86,7 +86,7 @@ impl Replica {
     pub fn read(&self, request: &ReadRequest) -> Fetched {
         let view = self.view();
         let refuse = |error| Fetched::nothing(view, error);
-        if self.dir.is_offline() {
+        if self.place().dir.is_offline() {
             return refuse(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         if let Err(code) = Self::check_epoch(&view, request.current_leader_epoch) {
@@ -110,15 +110,11 @@ impl Replica {
         let slice = if request.from >= bound {
             Ok(Slice::default())
         } else {
-            self.reader.read(request.from, request.max_bytes, bound, request.at_least_one_batch)
+            self.ask_log(|log| log.read(request.from, request.max_bytes, bound, request.at_least_one_batch))
         };
         match slice {
             Ok(slice) => self.found(view, request, slice),
-            Err(ReadError::OutOfRange { .. }) => refuse(ErrorCode::OFFSET_OUT_OF_RANGE),
-            Err(ReadError::Fault(fault)) => {
-                self.dir.fail(&fault);
-                refuse(ErrorCode::KAFKA_STORAGE_ERROR)
-            }
+            Err(code) => refuse(code),
         }
     }
 

@@ -4,21 +4,21 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use ottla_partition::{Effects, EpochEnd, Event, IsrProposal, Partition, ProducerState, Role};
 use ottla_records::Batch;
-use ottla_storage::{Fault, Log, LogDir, LogReader, ReadError};
+use ottla_storage::{Log, LogReader, ReadError};
 use ottla_types::{
     Clock, ErrorCode, LeaderEpoch, Millis, NodeId, Offset, ProducerId, TopicId, TopicPartition,
     TopicPartitionId,
 };
 use parking_lot::Mutex;
 
-use crate::{AckFsync, TopicSettings, poll::Waiters, sync::Syncer, ticket::Pending};
+use crate::{AckFsync, TopicSettings, dirs::Dir, moves::Future, poll::Waiters, ticket::Pending};
 
 /// What readers may know of a partition, consistent in itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,54 +43,6 @@ pub struct View {
     pub has_aborted: bool,
 }
 
-/// A log dir with the thread that syncs it.
-pub(crate) struct Dir {
-    pub(crate) number: usize,
-    pub(crate) dir: LogDir,
-    pub(crate) syncer: Syncer,
-    pub(crate) offline: Arc<AtomicBool>,
-    pub(crate) acks_all_fsync: AckFsync,
-}
-
-impl Dir {
-    pub(crate) fn is_offline(&self) -> bool {
-        self.offline.load(Ordering::Acquire)
-    }
-
-    /// The disk refused: nothing more is written here, and what cannot be known is not acknowledged. Not so when the
-    /// system is out of file descriptors: then only what was asked for just now is refused.
-    pub(crate) fn fail(&self, fault: &Fault) {
-        if out_of_files(fault) {
-            refused_for_want_of_files(fault);
-        } else {
-            report(&self.offline, fault);
-        }
-    }
-}
-
-/// Too many files are open, in this process (EMFILE) or on the machine (ENFILE): that passes, and says nothing of the
-/// disk.
-fn out_of_files(fault: &Fault) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    matches!(fault, Fault::Io { source, .. } if matches!(source.raw_os_error(), Some(ENFILE | EMFILE)))
-}
-
-/// Whoever asks again at once is refused again: the log gets a line when their number has doubled.
-fn refused_for_want_of_files(fault: &Fault) {
-    static REFUSED: AtomicU64 = AtomicU64::new(0);
-    let refused = REFUSED.fetch_add(1, Ordering::Relaxed) + 1;
-    if refused.is_power_of_two() {
-        tracing::warn!("Requests refused for want of file descriptors: {refused} so far; {fault}");
-    }
-}
-
-pub(crate) fn report(offline: &AtomicBool, fault: &Fault) {
-    if !offline.swap(true, Ordering::AcqRel) {
-        tracing::error!("Log dir goes offline: {fault}");
-    }
-}
-
 /// Whom a change concerns that waits.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "somebody may wait for it"]
@@ -107,6 +59,8 @@ pub(crate) struct Owned {
     pub(crate) partition: Partition,
     /// Gone when the partition was removed from this broker.
     pub(crate) log: Option<Log>,
+    /// The copy in another log dir that is to take the log's place.
+    pub(crate) future: Option<Arc<Future>>,
     /// Acknowledgements that wait for the high watermark to reach an offset, in order.
     pub(crate) waiting: VecDeque<(Offset, Arc<Pending>)>,
     /// Bytes appended that the high watermark has not passed.
@@ -117,12 +71,18 @@ pub(crate) struct Owned {
     pub(crate) unflushed: i64,
 }
 
+/// Where the log of a replica is.
+pub(crate) struct Place {
+    pub(crate) dir: Arc<Dir>,
+    pub(crate) reader: Arc<LogReader>,
+}
+
 /// One partition on this broker.
 pub struct Replica {
     pub(crate) name: TopicPartition,
     pub(crate) topic_id: TopicId,
-    pub(crate) dir: Arc<Dir>,
-    pub(crate) reader: Arc<LogReader>,
+    /// Where its log is: another place once it was moved.
+    place: ArcSwap<Place>,
     pub(crate) settings: ArcSwap<TopicSettings>,
     pub(crate) waiters: Waiters,
     /// The high watermark moved since Kafka's checkpoint files were written.
@@ -147,8 +107,7 @@ impl Replica {
         Arc::new(Self {
             name: log.partition().clone(),
             topic_id,
-            dir,
-            reader: log.reader(),
+            place: ArcSwap::from_pointee(Place { dir, reader: log.reader() }),
             settings: ArcSwap::new(settings),
             waiters: Waiters::default(),
             moved: AtomicBool::new(false),
@@ -157,6 +116,7 @@ impl Replica {
             owned: Mutex::new(Owned {
                 partition,
                 log: Some(log),
+                future: None,
                 waiting: VecDeque::new(),
                 unseen_bytes: 0,
                 unsent_bytes: 0,
@@ -164,6 +124,48 @@ impl Replica {
             }),
             view: Mutex::new(view),
         })
+    }
+
+    /// Where its log is at the moment.
+    pub(crate) fn place(&self) -> Guard<Arc<Place>> {
+        self.place.load()
+    }
+
+    /// Its log is here from now on. Only under the lock.
+    pub(crate) fn moved_to(&self, place: Place) {
+        self.place.store(Arc::new(place));
+    }
+
+    /// The same once a move that is being completed has been.
+    fn place_after_moving(&self) -> Arc<Place> {
+        // Whoever moves it holds the lock until its new place is known.
+        self.with(|_| ());
+        self.place.load_full()
+    }
+
+    /// Asks the log. A dir that fails at it goes offline; but a log that was moved meanwhile is asked where it is now.
+    ///
+    /// # Errors
+    /// `KAFKA_STORAGE_ERROR`; `NOT_LEADER_OR_FOLLOWER` when the log was removed; `OFFSET_OUT_OF_RANGE` as the log says.
+    pub(crate) fn ask_log<T>(
+        &self,
+        mut ask: impl FnMut(&Arc<LogReader>) -> Result<T, ReadError>,
+    ) -> Result<T, ErrorCode> {
+        loop {
+            let place = self.place.load_full();
+            let fault = match ask(&place.reader) {
+                Ok(answer) => return Ok(answer),
+                Err(ReadError::OutOfRange { .. }) => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+                Err(ReadError::Fault(fault)) => fault,
+            };
+            if !place.reader.is_removed() {
+                place.dir.fail(&fault);
+                return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+            }
+            if Arc::ptr_eq(&place, &self.place_after_moving()) {
+                return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
+        }
     }
 
     /// Topic name and partition number.
@@ -193,18 +195,37 @@ impl Replica {
     /// Bytes of all segments.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.reader.size()
+        self.place().reader.size()
     }
 
     /// Whole batches from the one that holds `from` up to the log's end as it is now, for coordinators that load: a new
     /// leader has what was acknowledged before it has heard how far that is. Memory is bounded by the largest batch and
     /// the reader's chunk.
-    pub fn batches(&self, from: Offset) -> impl Iterator<Item = Result<Batch, ReadError>> + use<> {
-        let end = self.view().log_end;
-        let within = move |batch: &Result<Batch, ReadError>| {
-            batch.as_ref().map_or(true, |batch| batch.header.base_offset < end)
-        };
-        self.reader.batches_from(from).take_while(within)
+    pub fn batches(
+        self: &Arc<Self>,
+        from: Offset,
+    ) -> impl Iterator<Item = Result<Batch, ReadError>> + use<> {
+        let (end, replica, mut place) = (self.view().log_end, Arc::clone(self), self.place.load_full());
+        let (mut next, mut batches) = (from, place.reader.batches_from(from));
+        std::iter::from_fn(move || {
+            loop {
+                match batches.next()? {
+                    Ok(batch) if batch.header.base_offset >= end => return None,
+                    Ok(batch) => {
+                        next = batch.header.next_offset();
+                        return Some(Ok(batch));
+                    }
+                    Err(error) => {
+                        let now = replica.place_after_moving();
+                        if !place.reader.is_removed() || Arc::ptr_eq(&now, &place) {
+                            return Some(Err(error));
+                        }
+                        place = now;
+                        batches = place.reader.batches_from(next);
+                    }
+                }
+            }
+        })
     }
 
     /// Whether a follower's fetch is to be answered. `names_epoch`: it names the leader epoch it believes in, and that
@@ -282,6 +303,7 @@ impl Replica {
     /// Does to the log what the machine decided, and tells it.
     pub(crate) fn perform(&self, owned: &mut Owned, effects: &mut Effects) {
         let Some(log) = &mut owned.log else { return };
+        let future = owned.future.as_deref();
         if let Some(end) = effects.truncate_to {
             let (before, high_watermark) = (owned.partition.log_end(), owned.partition.high_watermark());
             tracing::info!("{}: truncated from {before} to {end}: the leader's history differs", self.name);
@@ -295,14 +317,20 @@ impl Replica {
                     let event = Event::Truncated { end, producers: Box::new(producers) };
                     owned.partition.on(Millis(0), event, effects);
                 }
-                Err(fault) => self.dir.fail(&fault),
+                Err(fault) => self.place().dir.fail(&fault),
+            }
+            if let Some(future) = future {
+                future.truncate_to(end);
             }
         }
         if let Some(at) = effects.start_over_at {
             tracing::info!("{}: starts over at {at}, where the leader's log starts", self.name);
+            if let Some(future) = future {
+                future.truncate_to(0);
+            }
             match log.truncate_fully_and_start_at(at) {
                 Ok(()) => owned.partition.on(Millis(0), Event::StartedOver { at }, effects),
-                Err(fault) => self.dir.fail(&fault),
+                Err(fault) => self.place().dir.fail(&fault),
             }
         }
         if let Some((epoch, start)) = effects.assign_epoch {
@@ -311,7 +339,7 @@ impl Replica {
         if let Some(to) = effects.advance_log_start {
             match log.advance_log_start(to) {
                 Ok(()) => owned.partition.on(Millis(0), Event::LogStartMoved { to }, effects),
-                Err(fault) => self.dir.fail(&fault),
+                Err(fault) => self.place().dir.fail(&fault),
             }
         }
     }
@@ -366,9 +394,9 @@ impl Replica {
             let (end, pending) = owned.waiting.pop_front().expect("there is a first");
             if !owned.partition.has_min_isr() {
                 pending.fail(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
-            } else if owned.partition.is_alone() && self.dir.acks_all_fsync == AckFsync::Alone {
+            } else if owned.partition.is_alone() && self.place().dir.acks_all_fsync == AckFsync::Alone {
                 // Everybody else left the in-sync set meanwhile.
-                self.dir.syncer.sync(Arc::clone(&self.reader), end, pending);
+                self.place().dir.syncer.sync(Arc::clone(&self.place().reader), end, pending);
             } else {
                 pending.step();
             }
@@ -400,20 +428,5 @@ fn view_of(partition: &Partition) -> View {
         epoch_start: partition.epochs().latest().map_or(0, |(_, start)| start),
         is_leader,
         has_aborted: partition.producers().has_aborted(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn want_of_files_is_told_from_a_failing_disk() {
-        let fault = |code| {
-            let source = std::io::Error::from_raw_os_error(code);
-            Fault::Io { op: "open", path: "log".into(), source }
-        };
-        assert!(out_of_files(&fault(24)) && out_of_files(&fault(23)));
-        assert!(!out_of_files(&fault(5)) && !out_of_files(&fault(28)));
     }
 }

@@ -48,6 +48,8 @@ struct Plan {
     next_high_watermarks: Millis,
     next_expiry: Millis,
     stopped: bool,
+    /// Something happened that is to be looked at now.
+    urgent: bool,
 }
 
 /// The plan, and the thread that works on it.
@@ -69,6 +71,12 @@ impl Upkeep {
             let _plan = self.plan.lock();
             self.changed.notify_one();
         }
+    }
+
+    /// There is something to look at now.
+    pub(crate) fn wake(&self) {
+        self.plan.lock().urgent = true;
+        self.changed.notify_one();
     }
 
     /// Flushes `replica` at `at`, unless that is planned already.
@@ -105,9 +113,11 @@ impl Upkeep {
                     return;
                 }
                 // Asked again under the lock: what grew since is not waited over.
-                if upkeep.unchecked.load(Ordering::Relaxed) < checkpoint_bytes {
+                let much = upkeep.unchecked.load(Ordering::Relaxed) >= checkpoint_bytes;
+                if !much && !plan.urgent {
                     upkeep.changed.wait_for(&mut plan, wait);
                 }
+                plan.urgent = false;
                 if plan.stopped {
                     return;
                 }
@@ -179,6 +189,8 @@ impl ReplicaManager {
                 });
             });
         }
+        self.mourn_failed_dirs();
+        self.create_refused();
         self.check_lag(now);
         if checkpoint {
             self.checkpoint();
@@ -230,6 +242,10 @@ impl ReplicaManager {
     fn check_lag(&self, now: Millis) {
         // Only leaders with other replicas have a deadline; a broker that is alone has none to visit.
         for replica in self.followed_leaders() {
+            // Nobody knows what is in it: who is in sync is for the controller to say.
+            if replica.is_offline() {
+                continue;
+            }
             if let Some(proposal) = replica.on_deadline(now) {
                 self.propose(replica.id(), proposal);
             }
@@ -252,7 +268,8 @@ fn flush(replica: &Replica) {
     // Cleared first: an append from here on plans the next one.
     replica.flush_planned.store(false, Ordering::Release);
     replica.with(|owned| owned.unflushed = 0);
-    if let Err(fault) = replica.reader.sync_up_to(replica.reader.log_end()) {
-        replica.dir.fail(&fault);
+    let place = replica.place();
+    if let Err(fault) = place.reader.sync_up_to(place.reader.log_end()) {
+        place.dir.fail(&fault);
     }
 }

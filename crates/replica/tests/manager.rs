@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 const ALL: AppendOptions<'static> =
-    AppendOptions { acks: -1, origin: Origin::Client, version: 9, frame: None };
+    AppendOptions { acks: -1, origin: Origin::Client, version: 9, frame: None, leader_epoch: None };
 const ONE: AppendOptions<'static> = AppendOptions { acks: 1, ..ALL };
 
 fn read(replica: &Arc<Replica>, from: Offset) -> ReadRequest {

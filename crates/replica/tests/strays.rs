@@ -10,7 +10,7 @@ use ottla_storage::{DirOptions, Fault, LogDir};
 use ottla_types::{Clock, SystemClock};
 
 const ONE: AppendOptions<'static> =
-    AppendOptions { acks: 1, origin: Origin::Client, version: 9, frame: None };
+    AppendOptions { acks: 1, origin: Origin::Client, version: 9, frame: None, leader_epoch: None };
 const SEGMENT: &str = "00000000000000000000.log";
 
 /// A broker with a topic `a` of `records` records per partition, killed.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
     names::{self, Aside},
     pin::Pin,
     reader::LogReader,
-    recover,
+    recover::{self, Place},
     start::{self, Start},
     state::State,
     store::{Family, Store},
@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     logs: Mutex<BTreeMap<TopicPartition, Registered>>,
     sealed: Mutex<VecDeque<Arc<Index>>>,
     deleter: Deleter,
+    /// Counts names that were made unique.
+    names: AtomicU32,
     _lock: File,
 }
 
@@ -134,6 +136,18 @@ impl Shared {
         self.logs.lock().insert(reader.partition().clone(), registered);
     }
 
+    /// Makes the name of a directory unique.
+    pub(crate) fn unique(&self, topic_id: TopicId) -> u128 {
+        let wall = u128::from(self.clock.wall().0.unsigned_abs());
+        let turn = u128::from(self.names.fetch_add(1, Ordering::Relaxed));
+        topic_id.0.as_u128() ^ (wall << 32) ^ turn
+    }
+
+    /// Whether there is a log of the partition in use.
+    fn is_open(&self, partition: &TopicPartition) -> bool {
+        self.logs.lock().get(partition).is_some_and(|known| known.reader.strong_count() > 0)
+    }
+
     /// Forgets everything the store knows about a log.
     fn forget(&self, partition: &TopicPartition) -> Result<(), Fault> {
         let mut changes = self.store.changes();
@@ -187,6 +201,7 @@ impl LogDir {
             logs: Mutex::default(),
             sealed: Mutex::default(),
             deleter: Deleter::default(),
+            names: AtomicU32::new(0),
             _lock: lock,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -201,6 +216,17 @@ impl LogDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Bytes of the volume that it is in, and how many of them may still be written.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn space(&self) -> Result<(u64, u64), Fault> {
+        let path = &self.shared.path;
+        let found = rustix::fs::statvfs(path).map_err(Fault::os("look at the volume of", path))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok((bytes(found.f_blocks), bytes(found.f_bavail)))
     }
 
     /// Whose it is.
@@ -233,7 +259,7 @@ impl LogDir {
     /// # Errors
     /// The first fault; the dir is of no use then.
     pub fn load(&self, loader: &dyn Loader) -> Result<LoadReport, Fault> {
-        let mut partitions = Vec::new();
+        let mut places = Vec::new();
         let path = &self.shared.path;
         for entry in fs::read_dir(path).map_err(Fault::io("list", path))? {
             let name = entry.map_err(Fault::io("list", path))?.file_name();
@@ -241,12 +267,41 @@ impl LogDir {
                 self.shared.deleter.delete(path.join(&name));
                 continue;
             }
-            let partition = name.to_str().and_then(|name| {
-                names::parse_partition(name).filter(|partition| partition.to_string() == name)
-            });
-            partitions.extend(partition.filter(|partition| &*partition.topic != METADATA_TOPIC));
+            let Some(name) = name.to_str() else { continue };
+            let partition = names::parse_partition(name).filter(|partition| partition.to_string() == name);
+            let place = match (partition, names::parse_future(name)) {
+                (Some(partition), _) => Place { partition, future: None },
+                (None, Some(partition)) => Place { partition, future: Some(name.to_owned()) },
+                (None, None) => continue,
+            };
+            if &*place.partition.topic != METADATA_TOPIC {
+                places.push(place);
+            }
         }
-        recover::load_all(&self.shared, &partitions, loader, self.shared.recovery_threads)
+        self.drop_second_copies(&mut places)?;
+        recover::load_all(&self.shared, &places, loader, self.shared.recovery_threads)
+    }
+
+    /// What the store knows is known of one log per partition: a copy beside the partition's own log, or beside another
+    /// copy, is of no use.
+    fn drop_second_copies(&self, places: &mut Vec<Place>) -> Result<(), Fault> {
+        places.sort_by(|a, b| (&a.partition, &a.future).cmp(&(&b.partition, &b.future)));
+        let mut kept: Vec<Place> = Vec::with_capacity(places.len());
+        for place in places.drain(..) {
+            match (kept.last(), &place.future) {
+                (Some(first), Some(future)) if first.partition == place.partition => {
+                    let from = self.shared.path.join(future);
+                    tracing::warn!(path = %from.display(), "a second copy of the partition in this log dir is removed");
+                    let unique = self.shared.unique(TopicId::ZERO);
+                    let to = self.shared.path.join(names::aside(&place.partition, unique, Aside::Delete));
+                    fs::rename(&from, &to).map_err(Fault::io("rename", &from))?;
+                    self.shared.deleter.delete(to);
+                }
+                _ => kept.push(place),
+            }
+        }
+        *places = kept;
+        Ok(())
     }
 
     /// Opens one log, or creates it: how the metadata log is opened. `loader` is given the log at once.
@@ -260,7 +315,7 @@ impl LogDir {
         loader: Box<dyn PartitionLoader>,
     ) -> Result<LoadReport, Fault> {
         if self.shared.path.join(partition.to_string()).is_dir() {
-            recover::load_one(&self.shared, partition, loader, topic_id)
+            recover::load_one(&self.shared, &Place::of(partition), loader, topic_id)
         } else {
             let config = loader.config();
             loader.done(self.create_log(partition, topic_id, config)?);
@@ -282,7 +337,7 @@ impl LogDir {
         let path = self.shared.path.join(partition.to_string());
         match fs::create_dir(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                if recover::identity(&self.shared, partition)?.is_some() {
+                if recover::identity(&self.shared, &Place::of(partition))?.is_some() {
                     return Err(Fault::Exists { path });
                 }
                 leftovers::clear(&path)?;
@@ -290,13 +345,68 @@ impl LogDir {
             }
             created => created.map_err(Fault::io("create", &path))?,
         }
+        self.begin_log(&path, partition, topic_id, config, None)
+    }
+
+    /// Creates a log that is to take the place of the partition's log in another dir, beside it: see
+    /// [`promote`](Self::promote). Its directory is named as Kafka names it.
+    ///
+    /// # Errors
+    /// [`Fault::Exists`] when the partition has a log here; when the disk fails.
+    pub fn create_future(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: Arc<LogConfig>,
+    ) -> Result<Log, Fault> {
+        let own = self.shared.path.join(partition.to_string());
+        if self.shared.is_open(partition) || own.exists() {
+            return Err(Fault::Exists { path: own });
+        }
+        let future = names::future(partition, self.shared.unique(topic_id));
+        let path = self.shared.path.join(&future);
+        fs::create_dir(&path).map_err(Fault::io("create", &path))?;
+        self.shared.forget(partition)?;
+        self.begin_log(&path, partition, topic_id, config, Some(future))
+    }
+
+    fn begin_log(
+        &self,
+        path: &Path,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: Arc<LogConfig>,
+        future: Option<String>,
+    ) -> Result<Log, Fault> {
         let file = path.join(names::PARTITION_METADATA);
         let text = text::partition_metadata_text(topic_id);
         self.shared.files.with_room(|| text::replace(&file, text.as_bytes(), false))?;
         let state = State::empty(0, self.shared.clock.wall().0);
-        let log = Log::new(&self.shared, partition, topic_id, state, config);
+        let log = Log::new(&self.shared, partition, topic_id, (state, future), config);
         log.reader().mark_dirty();
         Ok(log)
+    }
+
+    /// Makes a log of [`create_future`](Self::create_future) the partition's own: its directory gets the partition's
+    /// name, durably. What is in it should have been synced.
+    ///
+    /// # Errors
+    /// [`Fault::Exists`] when the partition has a log here; when the disk fails.
+    pub fn promote(&self, log: &Log) -> Result<(), Fault> {
+        let reader = log.reader();
+        let _checkpoint = self.shared.checkpointing.lock();
+        let _sync = reader.syncing.lock();
+        if !reader.is_future() {
+            return Ok(());
+        }
+        let (from, to) = (reader.path(), self.shared.path.join(reader.partition().to_string()));
+        if to.exists() {
+            return Err(Fault::Exists { path: to });
+        }
+        fs::rename(&from, &to).map_err(Fault::io("rename", &from))?;
+        reader.promoted();
+        reader.mark_dirty();
+        text::sync_path(&self.shared.path)
     }
 
     /// Removes a log: its directory is renamed at once, so that one of the same name can be created, and deleted in
@@ -306,6 +416,18 @@ impl LogDir {
     /// When the disk or the store fails.
     pub fn remove_log(&self, log: Log) -> Result<(), Fault> {
         let to = self.set_aside(&log, Aside::Delete)?;
+        self.shared.deleter.delete(to);
+        Ok(())
+    }
+
+    /// Removes a log whose place another takes in another dir: as [`remove_log`](Self::remove_log), but that it is gone
+    /// is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When the disk or the store fails.
+    pub fn remove_moved_log(&self, log: Log) -> Result<(), Fault> {
+        let to = self.set_aside(&log, Aside::Delete)?;
+        text::sync_path(&self.shared.path)?;
         self.shared.deleter.delete(to);
         Ok(())
     }
@@ -323,9 +445,8 @@ impl LogDir {
         let reader = log.reader();
         let partition = reader.partition();
         let _checkpoint = self.shared.checkpointing.lock();
-        let wall = u128::from(self.shared.clock.wall().0.unsigned_abs());
-        let unique = reader.topic_id().0.as_u128() ^ (wall << 32);
-        let to = self.shared.path.join(names::aside(partition, unique, why));
+        let _sync = reader.syncing.lock();
+        let to = self.shared.path.join(names::aside(partition, self.shared.unique(reader.topic_id()), why));
         let from = reader.path();
         fs::rename(&from, &to).map_err(Fault::io("rename", &from))?;
         self.shared.logs.lock().remove(partition);

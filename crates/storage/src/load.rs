@@ -16,6 +16,13 @@ pub trait Loader: Sync {
     /// [`Log::adopt`].
     fn begin(&self, partition: &TopicPartition, topic_id: TopicId) -> Box<dyn PartitionLoader>;
 
+    /// A log was found that is to take the place of the partition's log in another dir. `None` leaves it closed, as it
+    /// is. One that cannot be opened for damage is kept as a stray: there is another copy.
+    fn begin_future(&self, partition: &TopicPartition, topic_id: TopicId) -> Option<Box<dyn PartitionLoader>> {
+        let _ = (partition, topic_id);
+        None
+    }
+
     /// A log cannot be opened. Its directory stays as it is, and loading goes on with the others.
     ///
     /// # Errors

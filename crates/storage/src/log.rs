@@ -25,10 +25,10 @@ impl Log {
         shared: &Arc<Shared>,
         partition: &TopicPartition,
         topic_id: TopicId,
-        state: State,
+        (state, future): (State, Option<String>),
         config: Arc<LogConfig>,
     ) -> Self {
-        let reader = Arc::new(LogReader::new(shared, partition, topic_id, RwLock::new(state)));
+        let reader = Arc::new(LogReader::new(shared, partition, topic_id, (RwLock::new(state), future)));
         shared.register(&reader);
         Self { reader, config, cached: Cached::default() }
     }

@@ -53,6 +53,18 @@ pub(crate) enum Aside {
     Stray,
 }
 
+/// The directory of a log that is to take the place of the one in another log dir, as Kafka names it.
+pub(crate) fn future(partition: &TopicPartition, unique: u128) -> String {
+    format!("{partition}.{unique:032x}-future")
+}
+
+/// The partition of such a directory.
+pub(crate) fn parse_future(name: &str) -> Option<TopicPartition> {
+    let (partition, unique) = name.strip_suffix("-future")?.rsplit_once('.')?;
+    (unique.len() == 32 && unique.bytes().all(|b| b.is_ascii_hexdigit())).then_some(())?;
+    parse_partition(partition).filter(|parsed| parsed.to_string() == partition)
+}
+
 /// What a directory that is no log any more is renamed to: at most 255 bytes, ending as Kafka's do. Only the topic is
 /// shortened.
 pub(crate) fn aside(partition: &TopicPartition, unique: u128, why: Aside) -> String {
@@ -178,6 +190,12 @@ mod tests {
             assert_eq!(is_deleted(Path::new(&name)), why == Aside::Delete);
         }
         let name = aside(&TopicPartition::new("a-b", 3), 1, Aside::Stray);
+        let future = future(&TopicPartition::new("a.b-c", 3), 1);
+        assert_eq!(future, "a.b-c-3.00000000000000000000000000000001-future");
+        assert_eq!((parse_future(&future), parse_partition(&future)), (Some(TopicPartition::new("a.b-c", 3)), None));
+        for bad in ["a-3-future", "a-3.1-future", "a-03.00000000000000000000000000000001-future", name.as_str()] {
+            assert_eq!(parse_future(bad), None, "{bad}");
+        }
         assert_eq!(name, "a-b-3.00000000000000000000000000000001-stray");
     }
 

@@ -18,6 +18,8 @@ use crate::{dir::Shared, fault::ReadError, names, read::Part, scan, state::State
 pub struct LogReader {
     pub(crate) shared: Arc<Shared>,
     partition: TopicPartition,
+    /// The name of its directory while that is not the partition's.
+    future: RwLock<Option<String>>,
     /// Empty while it is not known.
     topic_id: OnceLock<TopicId>,
     pub(crate) state: RwLock<State>,
@@ -61,11 +63,12 @@ impl LogReader {
         shared: &Arc<Shared>,
         partition: &TopicPartition,
         topic_id: TopicId,
-        state: RwLock<State>,
+        (state, future): (RwLock<State>, Option<String>),
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             partition: partition.clone(),
+            future: RwLock::new(future),
             topic_id: if topic_id == TopicId::ZERO { OnceLock::new() } else { OnceLock::from(topic_id) },
             state,
             syncing: Mutex::new(()),
@@ -143,7 +146,21 @@ impl LogReader {
     /// The partition's directory.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.shared.path.join(self.partition.to_string())
+        match &*self.future.read() {
+            Some(future) => self.shared.path.join(future),
+            None => self.shared.path.join(self.partition.to_string()),
+        }
+    }
+
+    /// Whether this log is to take the place of the partition's log in another log dir, and has not yet.
+    #[must_use]
+    pub fn is_future(&self) -> bool {
+        self.future.read().is_some()
+    }
+
+    /// Its directory has the partition's name now.
+    pub(crate) fn promoted(&self) {
+        *self.future.write() = None;
     }
 
     pub(crate) fn segment_path(&self, base: Offset) -> PathBuf {
@@ -163,17 +180,21 @@ impl LogReader {
         self.dirty.store(false, Ordering::Release);
     }
 
-    /// The log's directory is gone.
+    /// The log's directory is gone: nobody waits for the disk any more.
     pub(crate) fn remove(&self) {
         self.removed.store(true, Ordering::Release);
         let mut state = self.state.write();
+        state.recovery_point = state.log_end;
         state.tail.clear();
         for segment in &state.segments {
             segment.handle.close();
         }
     }
 
-    pub(crate) fn is_removed(&self) -> bool {
+    /// Whether the log was removed, or its place was taken by another: reads may fail then, which says nothing of the
+    /// disk.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
     }
 

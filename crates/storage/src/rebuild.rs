@@ -1,6 +1,11 @@
 //! Puts a log's segments together from its files and what a checkpoint tells about them.
 
-use std::{fs, ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ottla_types::{Offset, TopicPartition};
 
@@ -25,6 +30,7 @@ use crate::{
 pub(crate) struct Rebuild<'a> {
     shared: &'a Shared,
     partition: &'a TopicPartition,
+    dir: &'a Path,
     config: &'a LogConfig,
     checkpoint: Option<&'a Checkpoint>,
     pub(crate) report: LoadReport,
@@ -53,13 +59,14 @@ struct From {
 impl<'a> Rebuild<'a> {
     pub(crate) fn new(
         shared: &'a Shared,
-        partition: &'a TopicPartition,
+        (partition, dir): (&'a TopicPartition, &'a Path),
         config: &'a LogConfig,
         checkpoint: Option<&'a Checkpoint>,
     ) -> Self {
         Self {
             shared,
             partition,
+            dir,
             config,
             checkpoint,
             report: LoadReport::default(),
@@ -278,7 +285,7 @@ impl<'a> Rebuild<'a> {
     }
 
     fn path(&self, base: Offset) -> PathBuf {
-        self.shared.path.join(self.partition.to_string()).join(names::segment(base))
+        self.dir.join(names::segment(base))
     }
 
     fn remove(&self, base: Offset) -> Result<(), Fault> {

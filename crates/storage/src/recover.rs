@@ -3,6 +3,7 @@
 use std::{
     fs,
     num::NonZero,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -31,10 +32,32 @@ use crate::{
     text,
 };
 
+/// A log's directory, as its name tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) partition: TopicPartition,
+    /// The directory's name when that is not the partition's: see [`names::future`].
+    pub(crate) future: Option<String>,
+}
+
+impl Place {
+    /// Where the partition's log is.
+    pub(crate) fn of(partition: &TopicPartition) -> Self {
+        Self { partition: partition.clone(), future: None }
+    }
+
+    fn path(&self, shared: &Shared) -> PathBuf {
+        match &self.future {
+            Some(future) => shared.path.join(future),
+            None => shared.path.join(self.partition.to_string()),
+        }
+    }
+}
+
 /// Opens all logs on `threads` threads.
 pub(crate) fn load_all(
     shared: &Arc<Shared>,
-    partitions: &[TopicPartition],
+    places: &[Place],
     loader: &dyn Loader,
     threads: usize,
 ) -> Result<LoadReport, Fault> {
@@ -45,8 +68,8 @@ pub(crate) fn load_all(
     let next = AtomicUsize::new(0);
     let done: Mutex<Result<LoadReport, Fault>> = Mutex::new(Ok(LoadReport::default()));
     let work = || {
-        while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = load_found(shared, partition, loader);
+        while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = load_found(shared, place, loader);
             let mut done = done.lock();
             match (&mut *done, result) {
                 (Ok(report), Ok(one)) => report.add(one),
@@ -59,7 +82,7 @@ pub(crate) fn load_all(
         }
     };
     thread::scope(|scope| {
-        for _ in 1..threads.min(partitions.len()) {
+        for _ in 1..threads.min(places.len()) {
             scope.spawn(work);
         }
         work();
@@ -70,13 +93,20 @@ pub(crate) fn load_all(
 /// Opens a log that a directory's name tells of. One that cannot be opened is the loader's to judge.
 fn load_found(
     shared: &Arc<Shared>,
-    partition: &TopicPartition,
+    place: &Place,
     loader: &dyn Loader,
 ) -> Result<LoadReport, Fault> {
-    let loaded = identity(shared, partition).and_then(|id| match id {
-        Some(id) => load_one(shared, partition, loader.begin(partition, id), id),
+    let Place { partition, future } = place;
+    let loaded = identity(shared, place).and_then(|id| match id {
+        Some(id) => {
+            let one = match future {
+                Some(_) => loader.begin_future(partition, id),
+                None => Some(loader.begin(partition, id)),
+            };
+            one.map_or(Ok(LoadReport::default()), |one| load_one(shared, place, one, id))
+        }
         None => {
-            let dir = shared.path.join(partition.to_string());
+            let dir = place.path(shared);
             tracing::warn!(path = %dir.display(), "creation of the log did not end: nothing is in it, and it goes");
             leftovers::clear(&dir)?;
             // Files that are not ours to remove keep it. Nothing takes it for a log.
@@ -85,7 +115,16 @@ fn load_found(
         }
     });
     loaded.or_else(|fault| {
-        loader.failed(partition, fault)?;
+        if future.is_none() {
+            loader.failed(partition, fault)?;
+        } else if fault.is_damage() {
+            tracing::warn!("A copy of {partition} is damaged and kept as a stray: {fault}");
+            let stray = names::aside(partition, shared.unique(TopicId::ZERO), names::Aside::Stray);
+            let from = place.path(shared);
+            fs::rename(&from, shared.path.join(stray)).map_err(Fault::io("rename", &from))?;
+        } else {
+            return Err(fault);
+        }
         // This run may end cleanly, but that will say nothing about this log: it is to be checked as a whole.
         let mut changes = shared.store.changes();
         changes.delete(Family::Index, &names::checkpoint_key(partition));
@@ -96,8 +135,8 @@ fn load_found(
 
 /// The id of the topic that a log is of: [`TopicId::ZERO`] when there is a log and its topic is not known, `None` when
 /// the directory is all that its creation came to before the process died.
-pub(crate) fn identity(shared: &Shared, partition: &TopicPartition) -> Result<Option<TopicId>, Fault> {
-    let dir = shared.path.join(partition.to_string());
+pub(crate) fn identity(shared: &Shared, place: &Place) -> Result<Option<TopicId>, Fault> {
+    let (partition, dir) = (&place.partition, place.path(shared));
     let path = dir.join(names::PARTITION_METADATA);
     let text = text::read_optional(&path)?.unwrap_or_default();
     if let Some(id) = text::parse_partition_metadata(&text).filter(|id| *id != TopicId::ZERO) {
@@ -120,20 +159,20 @@ pub(crate) fn identity(shared: &Shared, partition: &TopicPartition) -> Result<Op
 /// Opens one log and hands it to `loader`.
 pub(crate) fn load_one(
     shared: &Arc<Shared>,
-    partition: &TopicPartition,
+    place: &Place,
     mut loader: Box<dyn PartitionLoader>,
     topic_id: TopicId,
 ) -> Result<LoadReport, Fault> {
     let config = loader.config();
-    let dir = shared.path.join(partition.to_string());
+    let (partition, dir) = (&place.partition, place.path(shared));
     let listing = leftovers::list(&dir)?;
     let checkpoint = believed(shared, partition, topic_id, &listing)?;
-    let mut rebuild = Rebuild::new(shared, partition, &config, checkpoint.as_ref());
+    let mut rebuild = Rebuild::new(shared, (partition, &dir), &config, checkpoint.as_ref());
     rebuild.run(&listing)?;
     let mut report = rebuild.report;
     let changed = report.recovered > 0;
     let mut state = rebuild.into_state(&listing);
-    settle_start(shared, partition, topic_id, checkpoint.as_ref(), &mut state)?;
+    settle_start(shared, (partition, &dir), topic_id, checkpoint.as_ref(), &mut state)?;
     settle_epochs(shared, &dir, checkpoint.as_ref(), &mut state)?;
     if checkpoint.is_none() && shared.start.ours() {
         // It tells of files that are not as it knew them; were it left, a kill would bring it back.
@@ -145,7 +184,7 @@ pub(crate) fn load_one(
         names::remove_kafka_leftovers(&dir, state.log_end)?;
     }
     state.snapshots = Snapshots::default();
-    let log = Log::new(shared, partition, topic_id, state, config);
+    let log = Log::new(shared, partition, topic_id, (state, place.future.clone()), config);
     restore_producers(&log.reader(), checkpoint.as_ref(), &mut *loader)?;
     if changed || checkpoint.is_none() {
         log.reader().mark_dirty();
@@ -184,7 +223,7 @@ fn believed(
 /// Finds the log start, which segments alone do not tell.
 fn settle_start(
     shared: &Shared,
-    partition: &TopicPartition,
+    (partition, dir): (&TopicPartition, &Path),
     topic_id: TopicId,
     checkpoint: Option<&Checkpoint>,
     state: &mut State,
@@ -202,7 +241,7 @@ fn settle_start(
                 "the log ends before its start: it is begun anew there"
             );
             for segment in &state.segments {
-                let path = shared.path.join(partition.to_string()).join(names::segment(segment.base));
+                let path = dir.join(names::segment(segment.base));
                 fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
             }
         }
@@ -214,7 +253,7 @@ fn settle_start(
 /// Epochs: from the checkpoint or Kafka's file, and from the batches that were read.
 fn settle_epochs(
     shared: &Shared,
-    dir: &std::path::Path,
+    dir: &Path,
     checkpoint: Option<&Checkpoint>,
     state: &mut State,
 ) -> Result<(), Fault> {

@@ -12,7 +12,8 @@ use std::{
 use futures::future::BoxFuture;
 use ottla_partition::{IsrAnswer, IsrProposal};
 use ottla_protocol::messages::{
-    AlterPartitionRequest, AlterPartitionResponse, BrokerId,
+    AlterPartitionRequest, AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    BrokerId,
     alter_partition_request::{BrokerState, PartitionData, TopicData},
     alter_partition_response,
 };
@@ -32,6 +33,15 @@ pub trait ControllerLink: Send + Sync + 'static {
         &self,
         request: AlterPartitionRequest,
     ) -> BoxFuture<'_, Result<AlterPartitionResponse, ErrorCode>>;
+
+    /// AssignReplicasToDirs. The error is one of the request as a whole.
+    fn assign_dirs(
+        &self,
+        request: AssignReplicasToDirsRequest,
+    ) -> BoxFuture<'_, Result<AssignReplicasToDirsResponse, ErrorCode>> {
+        let _ = request;
+        Box::pin(std::future::ready(Err(ErrorCode::UNSUPPORTED_VERSION)))
+    }
 }
 
 type Proposals = HashMap<TopicPartitionId, IsrProposal>;

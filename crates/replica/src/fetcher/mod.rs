@@ -4,11 +4,13 @@
 //! (KIP-227), how long to leave one alone after an error. A [`lane`] is the task around it, one per leader and fetcher
 //! number (`num.replica.fetchers`): it asks over a [`LeaderLink`], hands what comes to the replicas
 //! (`ReplicaManager::append_as_follower`) and tells the core how far each got. [`Replication`] holds the lanes, moves
-//! partitions between them when leaders change, and asks the controller for in-sync sets ([`isr`]).
+//! partitions between them when leaders change, asks the controller for in-sync sets ([`isr`]) and tells it which log
+//! dirs hold replicas ([`assign`]).
 //!
 //! A new assignment does not wait for a long poll that is under way: its connection is closed and everything asked
 //! anew, at most once in a while.
 
+mod assign;
 pub(crate) mod core;
 mod isr;
 mod lane;

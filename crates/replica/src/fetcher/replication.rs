@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
+    assign::AssignmentSender,
     isr::{ControllerLink, IsrSender},
     lane::Lane,
     link::LeaderLinks,
@@ -101,6 +102,7 @@ pub(crate) struct Replication {
     manager: Weak<ReplicaManager>,
     lanes: Mutex<Lanes>,
     isr: Arc<IsrSender>,
+    assignments: Arc<AssignmentSender>,
 }
 
 impl ReplicaManager {
@@ -111,7 +113,10 @@ impl ReplicaManager {
         let hosting = self.hosting.lock();
         let isr = Arc::new(IsrSender::default());
         parts.runtime.spawn(Arc::clone(&isr).run(Arc::downgrade(self), Arc::clone(&parts.controller)));
-        let replication = Replication { parts, manager: Arc::downgrade(self), lanes: Mutex::default(), isr };
+        let assignments = Arc::new(AssignmentSender::default());
+        let telling = Arc::clone(&assignments).run(Arc::downgrade(self), Arc::clone(&parts.controller));
+        parts.runtime.spawn(telling);
+        let replication = Replication { parts, manager: Arc::downgrade(self), lanes: Mutex::default(), isr, assignments };
         if self.replication.set(replication).is_err() {
             return;
         }
@@ -127,6 +132,7 @@ impl ReplicaManager {
         });
         replication.follow(following);
         replication.proposals_came();
+        replication.assignments_came();
     }
 
     /// This broker is registered with this epoch: its fetches and proposals carry it (KIP-903).
@@ -135,6 +141,7 @@ impl ReplicaManager {
         if let Some(replication) = self.replication.get() {
             replication.lanes.lock().lanes.values().for_each(|lane| lane.wake());
             replication.proposals_came();
+            replication.assignments_came();
         }
     }
 }
@@ -219,6 +226,11 @@ impl Replication {
         self.isr.wake();
     }
 
+    /// There are log dirs to be told.
+    pub(crate) fn assignments_came(&self) {
+        self.assignments.wake();
+    }
+
     /// Ends every task.
     pub(crate) fn stop(&self) {
         let mut lanes = self.lanes.lock();
@@ -228,5 +240,6 @@ impl Replication {
             lane.stop();
         }
         self.isr.stop();
+        self.assignments.stop();
     }
 }
