@@ -165,7 +165,8 @@ impl Coordinators {
         }
     }
 
-    /// Reads a shard back: at once when there is nothing to read, else on a thread that may block.
+    /// Reads a shard back: at once when there is nothing to read; else when what is to be read is certain to stay, on a
+    /// thread that may block.
     fn open(&self, shard: Arc<Shard>) {
         let config = self.config.groups.clone();
         if self.world.log.bounds(shard.partition).is_ok_and(|bounds| bounds.is_empty()) {
@@ -173,7 +174,7 @@ impl Coordinators {
             return;
         }
         let alarm = self.alarm.clone();
-        self.world.runtime.spawn_blocking(move || {
+        let read = move |shard: Arc<Shard>| {
             let log = shard.world.log.clone();
             match load(&*log, shard.partition, config, || !shard.is_closed()) {
                 Ok(groups) => {
@@ -187,7 +188,20 @@ impl Coordinators {
                 }
                 Err(_) => shard.close(ErrorCode::NOT_COORDINATOR),
             }
-        });
+        };
+        let runtime = self.world.runtime.clone();
+        match self.world.log.settled(shard.partition, shard.epoch()) {
+            Ok(None) => drop(runtime.spawn_blocking(move || read(shard))),
+            Ok(Some(settled)) => {
+                self.world.runtime.spawn(async move {
+                    match settled.await {
+                        Ok(()) => drop(runtime.spawn_blocking(move || read(shard))),
+                        Err(_) => shard.close(ErrorCode::NOT_COORDINATOR),
+                    }
+                });
+            }
+            Err(_) => shard.close(ErrorCode::NOT_COORDINATOR),
+        }
     }
 
     /// Lets go of every partition and fails all who wait. Nothing is accepted afterwards.

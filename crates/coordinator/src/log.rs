@@ -23,6 +23,14 @@ pub trait OffsetsLog: Send + Sync + 'static {
     /// Kafka's code for why the log did not take it; then nothing was written.
     fn append(&self, partition: i32, epoch: LeaderEpoch, batch: Bytes) -> Result<Option<Durable>, ErrorCode>;
 
+    /// What is to be waited for before a partition led here since `epoch` is read: that all in-sync replicas have what is
+    /// in its log. A new leader may hold records that its predecessor could not replicate; whether they stay is not
+    /// known before, and what is told out of them could go back. `None` when there is nothing to wait for.
+    ///
+    /// # Errors
+    /// When the partition is not led here in that epoch.
+    fn settled(&self, partition: i32, epoch: LeaderEpoch) -> Result<Option<Durable>, ErrorCode>;
+
     /// Log start and log end of a partition.
     ///
     /// # Errors

@@ -31,11 +31,7 @@ impl ReplicasLog {
 impl OffsetsLog for ReplicasLog {
     fn append(&self, partition: i32, epoch: LeaderEpoch, batch: Bytes) -> Result<Option<Durable>, ErrorCode> {
         let replica = self.replica(partition)?;
-        let view = replica.view();
-        if !view.is_leader || view.leader_epoch != epoch {
-            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-        }
-        let appended = self.replicas.append(&replica, &batch, &AppendOptions::COORDINATOR);
+        let appended = self.replicas.append(&replica, &batch, &AppendOptions::coordinator(epoch));
         let ticket = appended.map_err(|refusal| refusal.code)?.ticket;
         if ticket.ready() == Some(ErrorCode::NONE) {
             return Ok(None);
@@ -45,6 +41,21 @@ impl OffsetsLog for ReplicasLog {
             match Ticket::wait_all(&[ticket], timeout).await.first().copied() {
                 Some(ErrorCode::NONE) | None => Ok(()),
                 Some(error) => Err(error),
+            }
+        })))
+    }
+
+    fn settled(&self, partition: i32, epoch: LeaderEpoch) -> Result<Option<Durable>, ErrorCode> {
+        let replica = self.replica(partition)?;
+        let ticket = self.replicas.settle(&replica, epoch)?;
+        if ticket.ready() == Some(ErrorCode::NONE) {
+            return Ok(None);
+        }
+        Ok(Some(Box::pin(async move {
+            match ticket.done().await {
+                // All who are in sync have it, however few they are.
+                ErrorCode::NONE | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => Ok(()),
+                error => Err(error),
             }
         })))
     }

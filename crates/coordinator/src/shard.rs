@@ -95,6 +95,11 @@ impl Shard {
         Self { partition, epoch: AtomicI32::new(epoch), world, stage: Mutex::new(Stage::Loading(Vec::new())) }
     }
 
+    /// The leader epoch it is of.
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        self.epoch.load(Ordering::Acquire)
+    }
+
     /// Whether this shard is what a leader of `epoch` would load: it is of that epoch, or of the one before, and then
     /// nobody else can have led in between. Facts are appended in the new epoch from here on.
     pub(crate) fn leads_on(&self, epoch: LeaderEpoch) -> bool {
@@ -225,7 +230,7 @@ impl Shard {
 
     /// Appends facts, a batch after the other, and applies those that were taken.
     fn append(&self, active: &mut Active, records: &[Record]) -> Result<Option<Durable>, ErrorCode> {
-        let (wall, epoch) = (self.world.clock.wall(), self.epoch.load(Ordering::Acquire));
+        let (wall, epoch) = (self.world.clock.wall(), self.epoch());
         let mut durables = Vec::new();
         let mut rest = records;
         while !rest.is_empty() {

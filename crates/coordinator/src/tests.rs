@@ -50,6 +50,8 @@ struct Partition {
 
 struct MemoryLog {
     partitions: Mutex<HashMap<i32, Partition>>,
+    /// Whether all of it is certain to stay.
+    settled: watch::Sender<bool>,
     refuse: Mutex<Option<ErrorCode>>,
     /// How many appends are durable; or the error that all the others end with.
     durable: watch::Sender<(u64, Option<ErrorCode>)>,
@@ -60,6 +62,7 @@ impl MemoryLog {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             partitions: Mutex::default(),
+            settled: watch::Sender::new(true),
             refuse: Mutex::default(),
             durable: watch::Sender::new((u64::MAX, None)),
             appends: AtomicU64::new(0),
@@ -96,6 +99,17 @@ impl OffsetsLog for MemoryLog {
             let state = watch.wait_for(|(durable, error)| *durable >= number || error.is_some()).await;
             let state = *state.expect("the log outlives its appends");
             if state.0 >= number { Ok(()) } else { Err(state.1.unwrap_or_default()) }
+        })))
+    }
+
+    fn settled(&self, _: i32, _: LeaderEpoch) -> Result<Option<Durable>, ErrorCode> {
+        let mut watch = self.settled.subscribe();
+        if *watch.borrow() {
+            return Ok(None);
+        }
+        Ok(Some(Box::pin(async move {
+            let settled = watch.wait_for(|settled| *settled).await;
+            settled.map(drop).map_err(|_| ErrorCode::NOT_LEADER_OR_FOLLOWER)
         })))
     }
 

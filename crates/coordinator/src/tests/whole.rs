@@ -131,3 +131,30 @@ async fn offsets_go_with_their_topic() {
     coordinators.apply_image(&with(&image, vec![gone]));
     assert_eq!(offset(ask(&coordinators, fetch()).await), -1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_that_may_not_stay() {
+    let log = MemoryLog::new();
+    let coordinators = start(&log);
+    let image = offsets_topic();
+    coordinators.apply_image(&image);
+    assert!(matches!(ask(&coordinators, commit(7)).await, Ok(Answer::OffsetCommit(_))));
+    let elsewhere = with(&image, vec![partition(OFFSETS_ID, 0, 2, 1), partition(OFFSETS_ID, 1, 2, 1)]);
+    coordinators.apply_image(&elsewhere);
+    // It leads again, and nobody has fetched from it yet.
+    log.settled.send_replace(false);
+    let back = with(&elsewhere, vec![partition(OFFSETS_ID, 0, 1, 2), partition(OFFSETS_ID, 1, 1, 2)]);
+    coordinators.apply_image(&back);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(ask(&coordinators, fetch()).await, Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    log.settled.send_replace(true);
+    let found = loop {
+        match ask(&coordinators, fetch()).await {
+            Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS) => {
+                tokio::time::sleep(Duration::from_millis(1)).await
+            }
+            outcome => break outcome,
+        }
+    };
+    assert_eq!(offset(found), 7);
+}

@@ -202,6 +202,7 @@ impl Turn<'_> {
             origin: Origin::Client,
             version: self.ctx.api_version,
             frame: Some(&self.frame),
+            leader_epoch: None,
         };
         self.handler.replicas.append(replica, &records, &options)
     }
