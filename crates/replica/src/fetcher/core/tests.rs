@@ -1,3 +1,5 @@
+//! What a lane asks, after which answers.
+
 use ottla_types::TopicId;
 use uuid::Uuid;
 
