@@ -8,7 +8,7 @@ use ottla_coordinator::Coordinators;
 use ottla_metadata::ImageCell;
 use ottla_net::{Bound, BufferPool, ConnectionLimits, Shutdown};
 use ottla_replica::ReplicaManager;
-use ottla_router::{Controllers, Router, Services, table};
+use ottla_router::{Controllers, Losses, Router, Services, table};
 use ottla_types::Clock;
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -16,6 +16,7 @@ use tracing::info;
 use crate::{
     applier::Applier,
     listeners,
+    neighbours::Neighbours,
     registration::{self, Registration},
     replication,
     server::{OpenDirs, random},
@@ -70,6 +71,7 @@ pub(crate) struct Serving {
     shutdown: Shutdown,
     accepting: JoinHandle<()>,
     heartbeats: JoinHandle<()>,
+    neighbours: Neighbours,
 }
 
 impl BrokerRole {
@@ -97,6 +99,9 @@ impl BrokerRole {
     pub(crate) async fn serve(mut self, shared: &Shared) -> Serving {
         let Shared { config, settings, cluster_id, image, controllers, clock } = shared.clone();
         let shutdown = Shutdown::new();
+        let losses = Arc::new(Losses::new(image.clone()));
+        let between = config.listeners.inter_broker.as_deref().unwrap_or("PLAINTEXT");
+        let neighbours = Neighbours::watch(config.node_id, between, &image, &losses);
         let services = Services {
             node_id: config.node_id,
             cluster_id,
@@ -107,6 +112,7 @@ impl BrokerRole {
             replicas: self.parts.replicas.clone(),
             coordinators: self.parts.coordinators.clone(),
             controllers: controllers.clone(),
+            losses,
         };
         let router = Arc::new(Router::new(table(&services), clock));
         drop(services);
@@ -128,7 +134,7 @@ impl BrokerRole {
         let failed = move || replicas.failed_dirs() == dirs;
         let heartbeats =
             tokio::spawn(self.registration.clone().keep_alive(controllers, image, interval, failed));
-        Serving { role: self, shutdown, accepting, heartbeats }
+        Serving { role: self, shutdown, accepting, heartbeats, neighbours }
     }
 }
 
@@ -149,6 +155,7 @@ impl Serving {
         self.heartbeats.abort();
         let BrokerRole { parts, registration, .. } = self.role;
         registration.leave(&shared.controllers, &shared.image).await;
+        drop(self.neighbours);
         self.shutdown.start();
         self.accepting.await.context("The acceptors failed")?;
         parts.coordinators.close();

@@ -50,7 +50,12 @@ impl ControllerRole {
                 info!("The controller listens on {address} (listener {})", one.name());
             }
         }
-        let presence = Presence::new(quorum.handle.clone(), image.clone(), clock.clone());
+        let presence = Presence::new(
+            quorum.handle.clone(),
+            image.clone(),
+            clock.clone(),
+            config.listeners.inter_broker.clone(),
+        );
         let services = ControllerServices {
             node_id: config.node_id,
             cluster_id,

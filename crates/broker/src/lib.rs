@@ -17,6 +17,7 @@ mod listeners;
 mod log_dirs;
 pub mod logging;
 mod metadata_view;
+mod neighbours;
 pub mod open_files;
 mod presence;
 mod quorum;

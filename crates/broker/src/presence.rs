@@ -1,11 +1,13 @@
 //! News of brokers: a broker whose connections are all closed has probably died, and need not be waited for.
 //!
-//! The active controller knows over which connections a broker's heartbeats come. When the last of them has been closed
-//! for a moment, the broker is called at its own listeners; if nobody is there, the controller is told. A broker that only
-//! lost its connections is left to its session. A controller that becomes the active one calls all who are not connected.
+//! The active controller knows over which connections a broker's heartbeats come. When the last of them has been closed,
+//! the broker is called at its own listener; if nobody is there, the controller is told. A broker that only lost its
+//! connections answers the call, and is left to its session, unless the call ends too before it is heard of again. A
+//! controller that becomes the active one calls all who are not connected.
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -13,23 +15,30 @@ use std::{
 use bytes::Bytes;
 use ottla_controller::{Command, Controller};
 use ottla_metadata::{Endpoint, ImageCell};
-use ottla_net::{ConnectionInfo, FrameService, Outcome, peer::probe};
+use ottla_net::{
+    ConnectionInfo, FrameService, Outcome,
+    peer::{Contact, contact},
+};
 use ottla_raft::Handle;
 use ottla_router::{BrokerConnections, Router, Session};
 use ottla_types::{Clock, Millis, NodeId};
 use parking_lot::Mutex;
 use tracing::{debug, info};
 
-/// How long a broker may be without a connection before it is called.
-const GRACE: Duration = Duration::from_millis(50);
 /// How long a broker has to take the call.
 const PROBE: Duration = Duration::from_millis(500);
+/// How often it is looked whether who has taken the call was heard of again.
+const LOOK: Duration = Duration::from_secs(1);
+/// Wait before it is called again when a call has ended: a process that ends does not close everything at once.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Who is connected.
 pub(crate) struct Presence {
     quorum: Handle<Controller>,
     image: Arc<ImageCell>,
     clock: Arc<dyn Clock>,
+    /// `inter.broker.listener.name`, where it is known here.
+    listener: Option<String>,
     known: Mutex<Known>,
 }
 
@@ -69,8 +78,13 @@ impl Known {
 }
 
 impl Presence {
-    pub(crate) fn new(quorum: Handle<Controller>, image: Arc<ImageCell>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let presence = Arc::new(Self { quorum, image, clock, known: Mutex::default() });
+    pub(crate) fn new(
+        quorum: Handle<Controller>,
+        image: Arc<ImageCell>,
+        clock: Arc<dyn Clock>,
+        listener: Option<String>,
+    ) -> Arc<Self> {
+        let presence = Arc::new(Self { quorum, image, clock, listener, known: Mutex::default() });
         tokio::spawn(presence.clone().call_all_in_new_terms());
         presence
     }
@@ -106,32 +120,56 @@ impl Presence {
     }
 
     async fn call(&self, broker: NodeId, epoch: i64, since: Millis) {
-        tokio::time::sleep(GRACE).await;
-        if self.known.lock().is_connected(broker) || !self.quorum.status().borrow().in_office {
-            return;
-        }
-        let endpoints: Vec<Endpoint> = match self.image.get().broker(broker) {
-            Some(known) if known.epoch == epoch && !known.fenced && !known.in_controlled_shutdown => {
-                known.listeners.clone()
+        loop {
+            let endpoints = self.listeners_of(broker, epoch);
+            if endpoints.is_empty() {
+                return;
             }
-            _ => return,
-        };
-        for at in &endpoints {
-            match probe(&at.host, at.port, PROBE).await {
-                Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {}
-                outcome => {
-                    debug!("Broker {broker} has no connection here, but was reached: {outcome:?}");
+            match reach(&endpoints).await {
+                Some(Ok(taken)) => {
+                    if tokio::time::timeout(LOOK, taken.lost()).await.is_ok() {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+                Some(Err(e)) => {
+                    debug!("Broker {broker} has no connection here, and cannot be called: {e}");
                     return;
                 }
+                None => break,
             }
         }
-        if self.known.lock().is_connected(broker) {
+        if self.listeners_of(broker, epoch).is_empty() {
             return;
         }
         info!("Broker {broker} is gone: its connections are closed and nobody listens for it");
         // It is told by the facts whether this counted.
         let _ = self.quorum.submit(Command::BrokerLost { id: broker, epoch, since }).await;
     }
+
+    /// Where to call a broker; nowhere when there is no need to.
+    fn listeners_of(&self, broker: NodeId, epoch: i64) -> Vec<Endpoint> {
+        if self.known.lock().is_connected(broker) || !self.quorum.status().borrow().in_office {
+            return Vec::new();
+        }
+        match self.image.get().broker(broker) {
+            Some(known) if known.epoch == epoch && known.is_active() => {
+                let own = self.listener.as_deref().and_then(|name| known.listener(name));
+                own.map_or_else(|| known.listeners.clone(), |own| vec![own.clone()])
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Whoever listens at any of these places; why it cannot be told; `None` when nobody does.
+async fn reach(endpoints: &[Endpoint]) -> Option<io::Result<Contact>> {
+    for at in endpoints {
+        match contact(&at.host, at.port, PROBE).await {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+            outcome => return Some(outcome),
+        }
+    }
+    None
 }
 
 impl BrokerConnections for Presence {

@@ -10,6 +10,7 @@ use std::{io, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ottla_protocol::{DecodeError, EncodeError, Request};
 use tokio::{
+    io::AsyncReadExt,
     net::TcpStream,
     sync::Mutex,
     time::{Instant, sleep_until, timeout},
@@ -217,14 +218,25 @@ impl Drop for Inner {
     }
 }
 
-/// Whether a connection to an address can be made at all, without asking anything.
+/// A connection to an address over which nothing is asked.
 ///
 /// # Errors
 /// What the system says, or `TimedOut`.
-pub async fn probe(host: &str, port: u16, within: Duration) -> io::Result<()> {
+pub async fn contact(host: &str, port: u16, within: Duration) -> io::Result<Contact> {
     match timeout(within, TcpStream::connect((host, port))).await {
-        Ok(connected) => connected.map(drop),
+        Ok(connected) => connected.map(Contact),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// A connection that carries nothing: it lasts as long as somebody is there.
+#[derive(Debug)]
+pub struct Contact(TcpStream);
+
+impl Contact {
+    /// Returns when the other side has closed it, or says what nobody asked for.
+    pub async fn lost(mut self) {
+        let _ = self.0.read(&mut [0; 1]).await;
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `table`: which APIs there are on a broker's listeners;
 //! - `controller_table`: which there are on a controller's, with what their handlers need: `quorum`, `metadata_log`;
 //! - `ask`: whom a handler asks when the cluster is to change;
+//! - `losses`: brokers that went away a moment ago, and what clients are told meanwhile;
 //! - `resolve`: where topic ids become names and names become ids;
 //! - `api`: the APIs.
 
@@ -17,6 +18,7 @@ mod controller_table;
 mod controllers;
 mod fetch_session;
 mod handler;
+mod losses;
 mod metadata_log;
 mod quorum;
 mod resolve;
@@ -28,6 +30,7 @@ pub use context::{RequestContext, Session};
 pub use controller_table::{ControllerServices, controller_served, controller_table};
 pub use controllers::{ControllerAddress, Controllers, Ways};
 pub use handler::{Handler, IntoFrame, Reply};
+pub use losses::Losses;
 pub use metadata_log::{MetadataLogView, SnapshotPiece};
 pub use quorum::Quorum;
 pub use service::Router;

@@ -12,7 +12,7 @@ use ottla_replica::ReplicaManager;
 use ottla_types::NodeId;
 
 use crate::{
-    Controllers, Handler, Reply, RequestContext,
+    Controllers, Handler, Losses, Reply, RequestContext,
     api::{self as apis, voters::Voters},
     ask::PassedOn,
     handler::{Erase, Erased, Inner},
@@ -38,6 +38,8 @@ pub struct Services {
     pub coordinators: Arc<Coordinators>,
     /// The way to the active controller.
     pub controllers: Arc<Controllers>,
+    /// Brokers that went away a moment ago.
+    pub losses: Arc<Losses>,
 }
 
 /// What is served of an API.
@@ -187,11 +189,23 @@ fn lines() -> Vec<Line<Services>> {
         line(|s| apis::list_offsets::ListOffsets::new(s.replicas.clone(), s.image.clone())),
         line(|s| {
             let auto_create = s.config.new_topics.auto_create_topics_enable;
-            apis::metadata::Metadata::new(s.image.clone(), s.controllers.clone(), &s.cluster_id, auto_create)
+            apis::metadata::Metadata::new(
+                s.image.clone(),
+                s.controllers.clone(),
+                s.losses.clone(),
+                &s.cluster_id,
+                auto_create,
+            )
         }),
         line(|s| apis::offset_commit::OffsetCommit::new(s.image.clone(), s.coordinators.clone())),
         line(|s| apis::offset_fetch::OffsetFetch::new(s.image.clone(), s.coordinators.clone())),
-        line(|s| apis::find_coordinator::FindCoordinator::new(s.image.clone(), s.controllers.clone())),
+        line(|s| {
+            apis::find_coordinator::FindCoordinator::new(
+                s.image.clone(),
+                s.controllers.clone(),
+                s.losses.clone(),
+            )
+        }),
         line(|s| apis::join_group::JoinGroup::new(s.coordinators.clone())),
         line(|s| apis::heartbeat::Heartbeat::new(s.coordinators.clone())),
         line(|s| apis::leave_group::LeaveGroup::new(s.coordinators.clone())),

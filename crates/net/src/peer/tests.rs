@@ -248,3 +248,22 @@ async fn large_answers_are_slices_of_one_buffer() {
     let link = peer.link().await.expect("it connects");
     assert_eq!(link.version(1, &(0..=9)), Some(2));
 }
+
+#[tokio::test]
+async fn a_contact_lasts_as_long_as_the_other_side() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let within = Duration::from_secs(5);
+    let lasting = tokio::spawn(contact("127.0.0.1", port, within).await.expect("somebody listens").lost());
+    let (held, _) = listener.accept().await.expect("a connection");
+    // What nobody accepts lasts until the listener goes.
+    let waiting = tokio::spawn(contact("127.0.0.1", port, within).await.expect("somebody listens").lost());
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(!lasting.is_finished() && !waiting.is_finished());
+    drop(held);
+    lasting.await.expect("it ends");
+    drop(listener);
+    waiting.await.expect("it ends");
+    let refused = contact("127.0.0.1", port, within).await.expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}

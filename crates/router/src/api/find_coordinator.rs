@@ -4,6 +4,8 @@
 //! coordinator is looked for; the answer waits until it is there (Kafka answers COORDINATOR_NOT_AVAILABLE and lets the
 //! client ask again).
 //!
+//! An answer that would name a broker which this one has just seen going away waits for the controller's decision.
+//!
 //! Versions: 1 the type of the key; 4 several keys (KIP-699); 6 keys of share groups (KIP-932).
 //!
 //! Not done: coordinators of transactions and share groups. Those who look for them are told so.
@@ -11,17 +13,17 @@
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ottla_coordinator::{OFFSETS_TOPIC, OffsetsTopic};
-use ottla_metadata::{Image, ImageCell};
+use ottla_metadata::{Image, ImageCell, Partition};
 use ottla_protocol::{
     StrBytes,
     messages::{
         BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator,
     },
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use super::{metadata, text::wire};
-use crate::{Controllers, Handler, Reply, RequestContext};
+use crate::{Controllers, Handler, Losses, Reply, RequestContext};
 
 /// How long an answer waits for the topic. Longer than any healthy creation, shorter than any client's request timeout.
 const CREATION_WAIT: Duration = Duration::from_secs(5);
@@ -33,11 +35,12 @@ const TRANSACTION: i8 = 1;
 pub(crate) struct FindCoordinator {
     image: Arc<ImageCell>,
     controllers: Arc<Controllers>,
+    losses: Arc<Losses>,
 }
 
 impl FindCoordinator {
-    pub(crate) fn new(image: Arc<ImageCell>, controllers: Arc<Controllers>) -> Self {
-        Self { image, controllers }
+    pub(crate) fn new(image: Arc<ImageCell>, controllers: Arc<Controllers>, losses: Arc<Losses>) -> Self {
+        Self { image, controllers, losses }
     }
 }
 
@@ -53,15 +56,38 @@ impl Handler for FindCoordinator {
     ) -> Reply<FindCoordinatorResponse> {
         let image = self.image.get();
         let is_there = image.topic(OFFSETS_TOPIC).is_some();
+        let cell = self.image.clone();
+        if let Some(decision) = self.losses.decision(&mut |broker| names(&image, &request, broker)) {
+            let ctx = ctx.clone();
+            return Reply::later(async move {
+                decision.await;
+                answer(&cell.get(), &ctx, &request)
+            });
+        }
         if is_there || request.key_type != GROUP {
             return Reply::Now(answer(&image, ctx, &request));
         }
-        let (cell, controllers, ctx) = (self.image.clone(), self.controllers.clone(), ctx.clone());
+        let (controllers, ctx) = (self.controllers.clone(), ctx.clone());
         Reply::later(async move {
             controllers.auto_create(vec![OFFSETS_TOPIC.into()], CREATION_WAIT).await;
             answer(&cell.get(), &ctx, &request)
         })
     }
+}
+
+/// Whether the answer would name a broker.
+fn names(image: &Image, request: &FindCoordinatorRequest, broker: NodeId) -> bool {
+    let keys = request.coordinator_keys.iter().chain([&request.key]);
+    request.key_type == GROUP
+        && keys.filter_map(|key| partition_of(image, key)).any(|partition| partition.leader == broker)
+}
+
+/// The partition of `__consumer_offsets` that a group belongs to.
+fn partition_of<'a>(image: &'a Image, key: &StrBytes) -> Option<&'a Partition> {
+    let topic = image.topic(OFFSETS_TOPIC)?;
+    topic
+        .partition(OffsetsTopic::partition_of(key.as_str(), topic.partition_count()))
+        .map(|partition| &**partition)
 }
 
 fn has_several_keys(version: i16) -> bool {
@@ -105,11 +131,7 @@ fn find(image: &Image, ctx: &RequestContext, key_type: i8, key: &StrBytes) -> Co
         TRANSACTION => return nobody(ErrorCode::UNSUPPORTED_VERSION, "This broker has no transactions yet."),
         _ => return nobody(ErrorCode::INVALID_REQUEST, "No coordinator has keys of this type."),
     }
-    let partition = image.topic(OFFSETS_TOPIC).and_then(|topic| {
-        let index = OffsetsTopic::partition_of(key.as_str(), topic.partition_count());
-        topic.partition(index)
-    });
-    let leader = partition.map(|partition| metadata::leader(image, ctx, partition).0);
+    let leader = partition_of(image, key).map(|partition| metadata::leader(image, ctx, partition).0);
     let broker = leader.and_then(|leader| image.broker(leader));
     match broker.and_then(|broker| Some((broker.id, broker.listener(&ctx.listener)?))) {
         Some((id, endpoint)) => Coordinator::default()

@@ -4,6 +4,9 @@
 //! when the request and `auto.create.topics.enable` allow it; the answer waits until it can be used, so that no client
 //! sees the gap (Kafka answers UNKNOWN_TOPIC_OR_PARTITION at once and lets the client ask again).
 //!
+//! An answer that would name a leader which this broker has just seen going away waits for the controller's decision, and
+//! who went away is listed a little longer: see `losses`.
+//!
 //! Versions: 0 takes an empty list for all topics, later ones null; 4 adds `allow_auto_topic_creation`; 7 leader epochs
 //! (KIP-320); 8 authorized operations (KIP-430), those of the cluster up to 10; 10 topic ids (KIP-516); 12 lookup by id;
 //! 13 an error for the whole answer.
@@ -23,7 +26,7 @@ use ottla_types::{ErrorCode, NO_LEADER, NodeId, TopicId};
 use uuid::Uuid;
 
 use super::operations;
-use crate::{Controllers, Handler, Reply, RequestContext};
+use crate::{Controllers, Handler, Losses, Reply, RequestContext};
 
 /// How long an answer waits for topics it had created. Longer than any healthy creation, shorter than any client's
 /// request timeout.
@@ -35,6 +38,7 @@ const LOST_DIR: u128 = 2;
 pub(crate) struct Metadata {
     image: Arc<ImageCell>,
     controllers: Arc<Controllers>,
+    losses: Arc<Losses>,
     cluster_id: StrBytes,
     /// `auto.create.topics.enable`.
     auto_create: bool,
@@ -44,10 +48,12 @@ impl Metadata {
     pub(crate) fn new(
         image: Arc<ImageCell>,
         controllers: Arc<Controllers>,
+        losses: Arc<Losses>,
         cluster_id: &str,
         auto_create: bool,
     ) -> Self {
-        Self { image, controllers, cluster_id: StrBytes::from_string(cluster_id.to_owned()), auto_create }
+        let cluster_id = StrBytes::from_string(cluster_id.to_owned());
+        Self { image, controllers, losses, cluster_id, auto_create }
     }
 }
 
@@ -61,16 +67,29 @@ impl Handler for Metadata {
         let image = self.image.get();
         let missing =
             if self.auto_create && request.may_create { request.missing(&image) } else { Vec::new() };
-        if missing.is_empty() {
-            return Reply::Now(request.answer(&image, ctx, &self.cluster_id, &HashMap::new()));
+        let decision = self.losses.decision(&mut |broker| request.names_leader(&image, broker));
+        let telling = Telling { cluster_id: self.cluster_id.clone(), losses: self.losses.clone() };
+        if missing.is_empty() && decision.is_none() {
+            return Reply::Now(request.answer(&image, ctx, &telling, &HashMap::new()));
         }
-        let (cell, controllers) = (self.image.clone(), self.controllers.clone());
-        let (ctx, cluster_id) = (ctx.clone(), self.cluster_id.clone());
+        let (cell, controllers, ctx) = (self.image.clone(), self.controllers.clone(), ctx.clone());
         Reply::later(async move {
-            let refused = controllers.auto_create(missing, CREATION_WAIT).await;
-            request.answer(&cell.get(), &ctx, &cluster_id, &refused)
+            let mut refused = HashMap::new();
+            if !missing.is_empty() {
+                refused = controllers.auto_create(missing, CREATION_WAIT).await;
+            }
+            if let Some(decision) = decision {
+                decision.await;
+            }
+            request.answer(&cell.get(), &ctx, &telling, &refused)
         })
     }
+}
+
+/// What every answer is made of beside the image.
+struct Telling {
+    cluster_id: StrBytes,
+    losses: Arc<Losses>,
 }
 
 /// A request, its versions' ways of saying things made one.
@@ -108,18 +127,33 @@ impl Asked {
         missing
     }
 
+    /// Whether the answer would say that a broker leads something.
+    fn names_leader(&self, image: &Image, broker: NodeId) -> bool {
+        let leads = |topic: &Topic| topic.partitions.iter().any(|partition| partition.leader == broker);
+        let Some(asked) = &self.topics else { return image.topics.iter().any(|topic| leads(topic)) };
+        asked.iter().any(|asked| {
+            let name = asked.name.as_ref().map_or("", |name| name.as_str());
+            let topic = match asked.topic_id.is_nil() {
+                true => image.topic(name),
+                false => image.topic_by_id(TopicId(asked.topic_id)),
+            };
+            topic.is_some_and(|topic| leads(topic))
+        })
+    }
+
     fn answer(
         &self,
         image: &Image,
         ctx: &RequestContext,
-        cluster_id: &StrBytes,
+        telling: &Telling,
         refused: &HashMap<Arc<str>, ErrorCode>,
     ) -> MetadataResponse {
         let topics = match &self.topics {
             None => image.topics.iter().map(|topic| self.describe(image, ctx, topic)).collect(),
             Some(asked) => asked.iter().map(|asked| self.find(image, ctx, asked, refused)).collect(),
         };
-        let brokers = image.alive_brokers().filter_map(|broker| {
+        let listed = image.brokers.values().filter(|broker| telling.losses.is_listed(broker));
+        let brokers = listed.filter_map(|broker| {
             let endpoint = broker.listener(&ctx.listener)?;
             Some(
                 MetadataResponseBroker::default()
@@ -132,7 +166,7 @@ impl Asked {
         let operations = if self.cluster_operations { operations::CLUSTER } else { operations::OMITTED };
         MetadataResponse::default()
             .with_brokers(brokers.collect())
-            .with_cluster_id(Some(cluster_id.clone()))
+            .with_cluster_id(Some(telling.cluster_id.clone()))
             .with_controller_id(BrokerId(any_broker(image, ctx)))
             .with_topics(topics)
             .with_cluster_authorized_operations(operations)
