@@ -3,96 +3,21 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    time::Duration,
-};
+use std::net::SocketAddr;
 
 use ottla_protocol::messages::{
     MetadataRequest, MetadataResponse, ProduceRequest, metadata_request::MetadataRequestTopic,
 };
 use ottla_records::Producer;
 use support::{
-    Client, Home, Node, PATIENCE,
+    Client, Node,
+    cluster::{CLUSTER_ID, Place, Three, attempts, ports},
     requests::{PRODUCE, batch, create_topics_request, produce_request, read_all, topic_name},
 };
 
-const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 const TOPIC: &str = "kept";
 
-/// Ports that were free a moment ago.
-fn ports<const N: usize>() -> [u16; N] {
-    let taken: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
-    taken.map(|listener| listener.local_addr().expect("it is bound").port())
-}
-
-/// A node's home, which outlives its process.
-struct Place {
-    home: Home,
-    file: PathBuf,
-}
-
-impl Place {
-    fn new(id: i32, cluster_id: &str, lines: &str) -> Self {
-        let home = Home::new();
-        let text = format!(
-            "node.id={id}\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
-             broker.heartbeat.interval.ms=500\n{lines}\n",
-            home.data().display()
-        );
-        let file = home.write("server.properties", &text);
-        let format = ["storage", "format", "-t", cluster_id, "-c", file.to_str().expect("text")];
-        assert!(home.command(&format).output().expect("it runs").status.success());
-        Self { home, file }
-    }
-
-    fn file(&self) -> &str {
-        self.file.to_str().expect("text")
-    }
-}
-
-/// Three combined nodes.
-struct Three {
-    places: BTreeMap<i32, Place>,
-    nodes: BTreeMap<i32, Node>,
-}
-
 impl Three {
-    fn start() -> Self {
-        let controllers: [u16; 3] = ports();
-        let brokers: [u16; 3] = ports();
-        let voters: Vec<String> =
-            controllers.iter().zip(1..).map(|(port, id)| format!("{id}@127.0.0.1:{port}")).collect();
-        let places: BTreeMap<i32, Place> = (1..=3)
-            .zip(controllers.iter().zip(brokers))
-            .map(|(id, (controller, broker))| {
-                let lines = format!(
-                    "process.roles=broker,controller\n\
-                     listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
-                     controller.quorum.voters={}",
-                    voters.join(",")
-                );
-                (id, Place::new(id, CLUSTER_ID, &lines))
-            })
-            .collect();
-        let processes: Vec<_> =
-            places.iter().map(|(id, place)| (*id, place.home.spawn(&[place.file()]))).collect();
-        let nodes = processes.into_iter().map(|(id, process)| (id, Node::of(process))).collect();
-        Self { places, nodes }
-    }
-
-    fn restart(&mut self, id: i32) {
-        let place = &self.places[&id];
-        self.nodes.insert(id, Node::of(place.home.spawn(&[place.file()])));
-    }
-
-    fn anyone(&self) -> &Node {
-        self.nodes.values().next().expect("somebody runs")
-    }
-
     /// Waits until every node says so of the topic.
     fn await_topic(&self, what: &str, enough: impl Fn(&MetadataResponse) -> bool) {
         for node in self.nodes.values() {
@@ -137,17 +62,6 @@ fn await_metadata(node: &Node, what: &str, enough: impl Fn(&MetadataResponse) ->
     assert!(found, "never {what}: {:?}\n{}", metadata(&mut node.connect()), node.said());
 }
 
-/// Tries a while, with a moment between two.
-fn attempts() -> impl Iterator<Item = ()> {
-    let between = Duration::from_millis(10);
-    let count = PATIENCE.as_millis() / between.as_millis();
-    (0..count).map(move |n| {
-        if n > 0 {
-            std::thread::sleep(between)
-        }
-    })
-}
-
 fn leader(metadata: &MetadataResponse, partition: i32) -> Option<SocketAddr> {
     let topic = metadata.topics.first()?;
     let partition = topic.partitions.iter().find(|one| one.partition_index == partition)?;
@@ -177,7 +91,7 @@ fn sorted(mut values: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 #[test]
 fn any_of_three_nodes_may_be_killed_and_nothing_acknowledged_is_lost() {
-    let mut cluster = Three::start();
+    let mut cluster = Three::start("");
     create(&cluster.nodes[&2], 3);
     cluster.await_topic("in sync", whole);
     (0..3).for_each(|partition| cluster.produce(partition, b"before"));
@@ -200,7 +114,7 @@ fn any_of_three_nodes_may_be_killed_and_nothing_acknowledged_is_lost() {
 
 #[test]
 fn a_node_that_is_asked_to_stop_gives_its_leaders_away_first() {
-    let mut cluster = Three::start();
+    let mut cluster = Three::start("");
     create(&cluster.nodes[&1], 3);
     cluster.await_topic("in sync", whole);
     let stopping = cluster.nodes.remove(&2).expect("it runs");

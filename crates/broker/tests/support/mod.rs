@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, reason = "each test file uses a part")]
 
 mod client;
+pub mod cluster;
 mod log;
 mod memory;
 pub mod requests;

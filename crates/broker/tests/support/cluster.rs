@@ -1,0 +1,90 @@
+//! Several nodes as one cluster.
+
+use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, time::Duration};
+
+use super::{Home, Node, PATIENCE};
+
+pub const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+
+/// Ports that were free a moment ago.
+pub fn ports<const N: usize>() -> [u16; N] {
+    let taken: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    taken.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+/// A node's home, which outlives its process.
+pub struct Place {
+    pub home: Home,
+    file: PathBuf,
+}
+
+impl Place {
+    pub fn new(id: i32, cluster_id: &str, lines: &str) -> Self {
+        let home = Home::new();
+        let text = format!(
+            "node.id={id}\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
+             broker.heartbeat.interval.ms=500\n{lines}\n",
+            home.data().display()
+        );
+        let file = home.write("server.properties", &text);
+        let format = ["storage", "format", "-t", cluster_id, "-c", file.to_str().expect("text")];
+        assert!(home.command(&format).output().expect("it runs").status.success());
+        Self { home, file }
+    }
+
+    pub fn file(&self) -> &str {
+        self.file.to_str().expect("text")
+    }
+}
+
+/// Three combined nodes.
+pub struct Three {
+    pub places: BTreeMap<i32, Place>,
+    pub nodes: BTreeMap<i32, Node>,
+}
+
+impl Three {
+    pub fn start(lines: &str) -> Self {
+        let controllers: [u16; 3] = ports();
+        let brokers: [u16; 3] = ports();
+        let voters: Vec<String> =
+            controllers.iter().zip(1..).map(|(port, id)| format!("{id}@127.0.0.1:{port}")).collect();
+        let places: BTreeMap<i32, Place> = (1..=3)
+            .zip(controllers.iter().zip(brokers))
+            .map(|(id, (controller, broker))| {
+                let lines = format!(
+                    "process.roles=broker,controller\n\
+                     listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
+                     controller.quorum.voters={}\n{lines}",
+                    voters.join(",")
+                );
+                (id, Place::new(id, CLUSTER_ID, &lines))
+            })
+            .collect();
+        let processes: Vec<_> =
+            places.iter().map(|(id, place)| (*id, place.home.spawn(&[place.file()]))).collect();
+        let nodes = processes.into_iter().map(|(id, process)| (id, Node::of(process))).collect();
+        Self { places, nodes }
+    }
+
+    pub fn restart(&mut self, id: i32) {
+        let place = &self.places[&id];
+        self.nodes.insert(id, Node::of(place.home.spawn(&[place.file()])));
+    }
+
+    pub fn anyone(&self) -> &Node {
+        self.nodes.values().next().expect("somebody runs")
+    }
+}
+
+/// Tries a while, with a moment between two.
+pub fn attempts() -> impl Iterator<Item = ()> {
+    let between = Duration::from_millis(10);
+    let count = PATIENCE.as_millis() / between.as_millis();
+    (0..count).map(move |n| {
+        if n > 0 {
+            std::thread::sleep(between)
+        }
+    })
+}
