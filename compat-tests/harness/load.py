@@ -148,7 +148,9 @@ class _Worker:
                 if error:
                     self.tell(f"F {me} {partition} {number} {error.name()}: {error.str()}")
                 else:
-                    self.tell(f"A {me} {partition} {number} {message.offset()} {sent:.4f} {time.monotonic():.4f}")
+                    # Written long ago, says the broker of a batch sent again: where, it need not know any more.
+                    offset = -1 if message.offset() is None else message.offset()
+                    self.tell(f"A {me} {partition} {number} {offset} {sent:.4f} {time.monotonic():.4f}")
 
             return delivered
 

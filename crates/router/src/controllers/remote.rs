@@ -1,6 +1,6 @@
 //! Connections to the active controller when it is another node.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use ottla_controller::{Answer, Command};
 use ottla_net::peer::{Peer, PeerError, PeerOptions};
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tracing::{debug, warn};
 
 use super::{
-    Asker, ControllerAddress,
+    Asker, ControllerAddress, LIFE_PATIENCE, PATIENCE,
     wire::{self, Lane},
 };
 
@@ -30,6 +30,15 @@ pub(super) struct Remote {
     peers: Mutex<HashMap<Lane, (ControllerAddress, Peer)>>,
 }
 
+/// How long one attempt may take: less than all of them together, where it does no harm to ask twice.
+fn attempt_patience(lane: Lane) -> Duration {
+    match lane {
+        Lane::Life => LIFE_PATIENCE * 3 / 4,
+        Lane::Partitions => PATIENCE / 3,
+        Lane::Clients => PATIENCE,
+    }
+}
+
 impl Remote {
     pub(super) fn new(options: PeerOptions) -> Self {
         Self { options, peers: Mutex::default() }
@@ -41,13 +50,21 @@ impl Remote {
         match peers.get(&lane) {
             Some((known, peer)) if known == at => peer.clone(),
             _ => {
-                let peer = Peer::new(&at.host, at.port, self.options.clone());
+                let peer = Peer::new(&at.host, at.port, self.options_of(lane));
                 if let Some((_, old)) = peers.insert(lane, (at.clone(), peer.clone())) {
                     old.close();
                 }
                 peer
             }
         }
+    }
+
+    /// A connection that does not answer has to be given up, not only the request: the next one would wait behind it.
+    fn options_of(&self, lane: Lane) -> PeerOptions {
+        let mut options = self.options.clone();
+        options.request_timeout = options.request_timeout.min(attempt_patience(lane));
+        options.setup_timeout = options.setup_timeout.min(attempt_patience(lane));
+        options
     }
 
     /// Closes all connections.
