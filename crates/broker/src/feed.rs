@@ -36,6 +36,7 @@ pub(crate) struct Feed {
     thread: JoinHandle<()>,
     stop: watch::Sender<bool>,
     leader: watch::Receiver<Option<ControllerAddress>>,
+    kraft_version: watch::Receiver<i16>,
     fault: watch::Receiver<Option<String>>,
 }
 
@@ -43,6 +44,11 @@ impl Feed {
     /// Who leads the quorum, as far as is known.
     pub(crate) fn leader(&self) -> watch::Receiver<Option<ControllerAddress>> {
         self.leader.clone()
+    }
+
+    /// `kraft.version` of the quorum.
+    pub(crate) fn kraft_version(&self) -> watch::Receiver<i16> {
+        self.kraft_version.clone()
     }
 
     /// Why the feed ended, when this node's disk failed.
@@ -96,10 +102,11 @@ pub(crate) fn start(
     };
     let (stop, stopping) = watch::channel(false);
     let (leader, leads) = watch::channel(None);
+    let (version, kraft_version) = watch::channel(0);
     let (fault, faulty) = watch::channel(None);
     let peers = HashMap::new();
     let (told, followed) = (None, false);
-    let runner = Runner { observer, store, publish, peers, options, leader, told, followed };
+    let runner = Runner { observer, store, publish, peers, options, leader, version, told, followed };
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("metadata-feed".into()).spawn(move || {
         if let Err(problem) = runtime.block_on(runner.run(stopping)) {
@@ -107,7 +114,8 @@ pub(crate) fn start(
             fault.send_replace(Some(format!("{problem:#}")));
         }
     });
-    Ok(Feed { thread: thread.context("Starting the metadata feed")?, stop, leader: leads, fault: faulty })
+    let thread = thread.context("Starting the metadata feed")?;
+    Ok(Feed { thread, stop, leader: leads, kraft_version, fault: faulty })
 }
 
 struct Runner {
@@ -117,6 +125,8 @@ struct Runner {
     peers: HashMap<Address, Peer>,
     options: PeerOptions,
     leader: watch::Sender<Option<ControllerAddress>>,
+    /// The quorum's `kraft.version`.
+    version: watch::Sender<i16>,
     /// What was last complained about.
     told: Option<String>,
     /// A leader has sent its log.
@@ -131,7 +141,7 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 impl Runner {
     async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Result<()> {
         // What a snapshot says is committed.
-        (self.publish)(Arc::new(self.store.image().clone()));
+        self.publish();
         let mut failures = 0u32;
         loop {
             let target = self.observer.target();
@@ -192,7 +202,7 @@ impl Runner {
             Verdict::Append { records, high_watermark } => {
                 let taken = self.store.append(records)?;
                 if self.store.apply_to(high_watermark)? {
-                    (self.publish)(Arc::new(self.store.image().clone()));
+                    self.publish();
                 }
                 self.followed = true;
                 taken
@@ -202,7 +212,7 @@ impl Runner {
             Verdict::Piece { id, bytes, last } => {
                 let taken = self.store.piece(id, &bytes, last)?;
                 if last && taken.is_ok() {
-                    (self.publish)(Arc::new(self.store.image().clone()));
+                    self.publish();
                 }
                 taken
             }
@@ -226,6 +236,11 @@ impl Runner {
                 Ok(false)
             }
         }
+    }
+
+    fn publish(&mut self) {
+        self.version.send_replace(self.store.kraft_version());
+        (self.publish)(Arc::new(self.store.image().clone()));
     }
 
     fn tell_leader(&mut self) {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use ottla_config::{BrokerConfig, Loaded};
 use ottla_metadata::ImageCell;
 use ottla_net::{Bound, peer::PeerOptions};
-use ottla_router::{ControllerAddress, Controllers, Quorum, Ways};
+use ottla_router::{ControllerAddress, Controllers, KRaftVersion, Quorum, Ways};
 use ottla_storage::LogDir;
 use ottla_types::Clock;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
@@ -81,6 +81,7 @@ impl Server {
             leader: way.1,
             peers: peer_options(&config),
             image: image.clone(),
+            kraft_version: way.2,
         };
         let controllers = Arc::new(Controllers::new(ways, settings::offsets_topic(&config)));
         let shared =
@@ -173,8 +174,9 @@ impl Metadata {
     }
 }
 
-/// How the active controller is reached: through this node's own member of the quorum, or where it is.
-type Way = (Option<Arc<dyn Quorum>>, watch::Receiver<Option<ControllerAddress>>);
+/// How the active controller is reached: through this node's own member of the quorum, or where it is; and the quorum's
+/// own feature.
+type Way = (Option<Arc<dyn Quorum>>, watch::Receiver<Option<ControllerAddress>>, KRaftVersion);
 
 struct MetadataStage<'a> {
     loaded: &'a Loaded,
@@ -195,7 +197,8 @@ impl MetadataStage<'_> {
         let applier = applier.clone();
         if !config.is_controller {
             let feed = feed::start(config, dirs, cluster_id, Box::new(move |image| applier.publish(image)))?;
-            let way = (None, feed.leader());
+            let version = feed.kraft_version();
+            let way: Way = (None, feed.leader(), Arc::new(move || *version.borrow()));
             return Ok((Metadata::Feed(feed), way));
         }
         let publish = Box::new(move |state: &ottla_controller::State| {
@@ -204,6 +207,8 @@ impl MetadataStage<'_> {
         let (quorum, log) = quorum::start(loaded, dirs, cluster_id, clock.clone(), random(), publish)?;
         let leader = follow_leader(config.clone(), &quorum, image.clone());
         let handle: Arc<dyn Quorum> = Arc::new(quorum.handle.clone());
+        let status = handle.status();
+        let version: KRaftVersion = Arc::new(move || status.borrow().kraft_version);
         let parts = ControllerParts {
             config: config.clone(),
             settings: loaded.settings.clone(),
@@ -214,7 +219,7 @@ impl MetadataStage<'_> {
             log: MetadataView(log),
         };
         let role = ControllerRole::start(quorum, parts).await;
-        Ok((Metadata::Quorum(Box::new(role)), (Some(handle), leader)))
+        Ok((Metadata::Quorum(Box::new(role)), (Some(handle), leader, version)))
     }
 }
 

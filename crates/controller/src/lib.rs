@@ -36,6 +36,7 @@ pub use command::{Answer, Command};
 pub use features::ELR_NEEDS;
 pub use placement::{Place, Spot, place};
 pub use producer_ids::BLOCK_LEN as PRODUCER_ID_BLOCK_LEN;
+pub use reassign::list_reassignments;
 pub use releases::{LATEST, RELEASES, Release};
 pub use settings::{Settings, bootstrap_features, supported_features};
 pub use topics::{LARGEST_REQUEST as MAX_PARTITIONS_PER_REQUEST, check_topic_name};
@@ -194,7 +195,7 @@ impl Turn<'_, '_> {
                 Answer::AlterPartitionReassignments(self.alter_reassignments(&request))
             }
             Command::ListPartitionReassignments(request) => {
-                Answer::ListPartitionReassignments(self.list_reassignments(&request))
+                Answer::ListPartitionReassignments(list_reassignments(&self.state.image, &request))
             }
             Command::UpdateFeatures(request) => Answer::UpdateFeatures(self.update_features(&request)),
             Command::AssignReplicasToDirs(request) => {

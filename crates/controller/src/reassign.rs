@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_metadata::{Partition, Topic};
+use ottla_metadata::{Image, Partition, Topic};
 use ottla_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, BrokerId,
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, TopicName,
@@ -139,28 +139,30 @@ impl Turn<'_, '_> {
         });
         Ok(())
     }
+}
 
-    pub(crate) fn list_reassignments(
-        &self,
-        request: &ListPartitionReassignmentsRequest,
-    ) -> ListPartitionReassignmentsResponse {
-        let mut response = ListPartitionReassignmentsResponse::default().with_error_message(None);
-        match &request.topics {
-            None => {
-                for topic in touched(&self.state.image, &is_moving) {
-                    response.topics.extend(ongoing(topic, topic.iter().map(|(index, _)| index)));
-                }
+/// The partitions that are being moved, of those that are asked for.
+#[must_use]
+pub fn list_reassignments(
+    image: &Image,
+    request: &ListPartitionReassignmentsRequest,
+) -> ListPartitionReassignmentsResponse {
+    let mut response = ListPartitionReassignmentsResponse::default().with_error_message(None);
+    match &request.topics {
+        None => {
+            for topic in touched(image, &is_moving) {
+                response.topics.extend(ongoing(topic, topic.iter().map(|(index, _)| index)));
             }
-            Some(wanted) => {
-                for one in wanted {
-                    if let Some(topic) = self.image().topic(&one.name) {
-                        response.topics.extend(ongoing(topic, one.partition_indexes.iter().copied()));
-                    }
+        }
+        Some(wanted) => {
+            for one in wanted {
+                if let Some(topic) = image.topic(&one.name) {
+                    response.topics.extend(ongoing(topic, one.partition_indexes.iter().copied()));
                 }
             }
         }
-        response
     }
+    response
 }
 
 fn ongoing(topic: &Topic, indexes: impl Iterator<Item = i32>) -> Option<OngoingTopicReassignment> {

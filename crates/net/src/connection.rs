@@ -201,7 +201,8 @@ impl<'a, S: FrameService> Busy<'a, S> {
                     let all = self.ready.get_or_insert_default().clone();
                     let answer = later.map(|frame| {
                         let ready = Ready::count(frame.as_ref(), all);
-                        Answer { frame, last: false, _permit: permit, _ready: Some(ready) }
+                        let last = frame.is_none();
+                        Answer { frame, last, _permit: permit, _ready: Some(ready) }
                     });
                     self.answers.push_back(answer.boxed());
                     continue;

@@ -24,7 +24,8 @@ pub struct ConnectionInfo {
 pub enum Outcome {
     /// The answer is ready.
     Now(Frame),
-    /// The answer comes later; what the request does to the order of things has happened. `None` sends nothing.
+    /// The answer comes later; what the request does to the order of things has happened. `None` closes the
+    /// connection once earlier answers are out: there is none that could be given.
     Later(BoxFuture<'static, Option<Frame>>),
     /// Nothing is sent back (acks=0).
     Silent,

@@ -221,6 +221,7 @@ impl<M: Machine> Core<M> {
             epoch: epoch_of(self.raw.raft.term),
             in_office: self.machine.in_office(),
             high_watermark: self.log.end(),
+            kraft_version: self.quorum.kraft_version,
             fault: None,
         }
     }

@@ -53,6 +53,8 @@ pub struct Status {
     pub in_office: bool,
     /// The first offset that is not committed.
     pub high_watermark: Offset,
+    /// `kraft.version`.
+    pub kraft_version: i16,
     /// Why the driver stopped, when a fault stopped it.
     pub fault: Option<String>,
 }
@@ -263,6 +265,11 @@ impl<M: Machine> Handle<M> {
             let status = self.status.borrow();
             (view.leader, view.epoch) = (status.leader, status.epoch);
             view.high_watermark = status.high_watermark;
+            // The view may be a moment old, and on a lone voter, which nothing wakes, older than that.
+            let leader = view.voters.iter_mut().find(|voter| status.in_office && Some(voter.id) == status.leader);
+            if let Some(leader) = leader {
+                leader.log_end = leader.log_end.max(status.high_watermark);
+            }
         }
         let observers = self.shared.observers.lock();
         let newest = observers.values().map(|observer| observer.fetched).max().unwrap_or(Millis(-1));

@@ -101,6 +101,8 @@ fn commands_that_wait_are_answered_in_order_and_together() {
         common::block_on(answer).expect("carried out");
     }
     assert_eq!(node.image().topics.len(), 200);
+    let view = node.running.handle.quorum();
+    assert_eq!(view.voters[0].log_end, view.high_watermark, "a leader has what it committed");
     let too_many = i32::try_from(MAX_PARTITIONS_PER_REQUEST + 1).expect("small");
     let ottla_controller::Answer::CreateTopics(answer) = node.ask(common::create("huge", too_many)) else {
         panic!("another kind")

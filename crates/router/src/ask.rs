@@ -9,12 +9,12 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use ottla_controller::{Answer, Command};
 use ottla_protocol::{HeaderVersion, Message, Request};
-use ottla_types::ErrorCode;
+use ottla_types::{ApiError, ErrorCode};
 
 use crate::{Controllers, Handler, Quorum, Reply, RequestContext, quorum::refusal};
 
 /// The answer to a command, or why there is none.
-pub(crate) type Asked = BoxFuture<'static, Result<Answer, ErrorCode>>;
+pub(crate) type Asked = BoxFuture<'static, Result<Answer, ApiError>>;
 
 /// Takes commands.
 pub(crate) trait Ask: Send + Sync + 'static {
@@ -27,7 +27,8 @@ pub(crate) trait Ask: Send + Sync + 'static {
 
 impl Ask for Controllers {
     fn ask(&self, ctx: &RequestContext, command: Command) -> Asked {
-        self.ask_for(ctx, command).boxed()
+        let answer = self.ask_for(ctx, command);
+        async move { answer.await.map_err(ApiError::from) }.boxed()
     }
 }
 
@@ -45,7 +46,7 @@ impl Ask for Here {
 pub(crate) fn relay<R: Send + 'static>(
     asked: Asked,
     pick: fn(Answer) -> R,
-    failed: impl FnOnce(ErrorCode) -> R + Send + 'static,
+    failed: impl FnOnce(ApiError) -> R + Send + 'static,
 ) -> Reply<R> {
     Reply::later(async move { asked.await.map_or_else(failed, pick) })
 }
@@ -55,10 +56,10 @@ pub(crate) fn relay_within<R: Send + 'static>(
     wait: Duration,
     asked: Asked,
     pick: fn(Answer) -> R,
-    failed: impl FnOnce(ErrorCode) -> R + Send + 'static,
+    failed: impl FnOnce(ApiError) -> R + Send + 'static,
 ) -> Reply<R> {
     let asked = async move {
-        let timed_out = Err(ErrorCode::REQUEST_TIMED_OUT);
+        let timed_out = Err(ErrorCode::REQUEST_TIMED_OUT.into());
         tokio::time::timeout(wait, asked).await.unwrap_or(timed_out)
     };
     relay(asked.boxed(), pick, failed)

@@ -93,9 +93,11 @@ fn about_the_quorum() -> Vec<Line<ControllerServices>> {
         line(|s| {
             // Of all that is Kafka's.
             let served = controller_served();
-            let features = supported_features();
+            let status = s.quorum.status();
+            let kraft_version = Arc::new(move || status.borrow().kraft_version);
             let image = s.image.clone();
-            apis::api_versions::ApiVersions::of_controller(&served, image, &s.cluster_id, s.node_id, features)
+            apis::api_versions::ApiVersions::new(&served, image, &s.cluster_id, s.node_id, kraft_version)
+                .of_controller(supported_features())
         }),
         line(|s| {
             let image = s.image.clone();
@@ -139,7 +141,7 @@ fn from_operators() -> Vec<Line<ControllerServices>> {
         }),
         line(|s| apis::elect_leaders::ElectLeaders::new(here(s))),
         line(|s| apis::alter_partition_reassignments::AlterPartitionReassignments::new(here(s))),
-        line(|s| apis::list_partition_reassignments::ListPartitionReassignments::new(here(s))),
+        line(|s| controller::list_partition_reassignments::ListPartitionReassignments::new(s.image.clone())),
         line(|s| apis::update_features::UpdateFeatures::new(here(s))),
         line(|s| apis::unregister_broker::UnregisterBroker::new(here(s))),
         line(|s| apis::unregister_controller::UnregisterController::new(here(s))),

@@ -61,7 +61,12 @@ pub struct Ways {
     pub peers: PeerOptions,
     /// What this node has applied.
     pub image: Arc<ImageCell>,
+    /// The quorum's own feature.
+    pub kraft_version: KRaftVersion,
 }
+
+/// Tells the quorum's `kraft.version`, as far as this node knows: raft keeps it, in no record of the metadata image.
+pub type KRaftVersion = Arc<dyn Fn() -> i16 + Send + Sync>;
 
 /// Hands commands to the active controller.
 pub struct Controllers {
@@ -116,6 +121,12 @@ impl Controllers {
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
         self.inner.leader()
+    }
+
+    /// The quorum's `kraft.version`, as far as this node knows.
+    #[must_use]
+    pub fn kraft_version(&self) -> KRaftVersion {
+        self.inner.ways.kraft_version.clone()
     }
 
     /// Hands a command over for this broker itself. See [`ask_for`](Self::ask_for).

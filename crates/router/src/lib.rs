@@ -28,7 +28,7 @@ mod table;
 pub use api::broker_heartbeat::BrokerConnections;
 pub use context::{RequestContext, Session};
 pub use controller_table::{ControllerServices, controller_served, controller_table};
-pub use controllers::{ControllerAddress, Controllers, Ways};
+pub use controllers::{ControllerAddress, Controllers, KRaftVersion, Ways};
 pub use handler::{Handler, IntoFrame, Reply};
 pub use losses::Losses;
 pub use metadata_log::{MetadataLogView, SnapshotPiece};

@@ -1,5 +1,7 @@
 //! What handlers ask of this node's member of the metadata quorum.
 
+use std::borrow::Cow;
+
 use futures::{FutureExt, future::BoxFuture};
 use ottla_controller::{Answer, Command, Controller};
 use ottla_raft::{Handle, Message, QuorumView, Seen, Status, SubmitError, VoterChange};
@@ -57,9 +59,15 @@ impl Quorum for Handle<Controller> {
 }
 
 /// What is said of a command that was not carried out.
-pub(crate) fn refusal(error: SubmitError) -> ErrorCode {
-    match error {
-        SubmitError::NotLeader { .. } | SubmitError::Lost | SubmitError::Stopped => ErrorCode::NOT_CONTROLLER,
-        SubmitError::Busy => ErrorCode::REQUEST_TIMED_OUT,
-    }
+pub(crate) fn refusal(error: SubmitError) -> ApiError {
+    let leader = match error {
+        SubmitError::Busy => return ErrorCode::REQUEST_TIMED_OUT.into(),
+        SubmitError::NotLeader { leader } => leader,
+        SubmitError::Lost | SubmitError::Stopped => None,
+    };
+    let message = match leader {
+        Some(leader) => format!("The active controller appears to be node {leader}.").into(),
+        None => Cow::Borrowed("No controller appears to be active."),
+    };
+    ApiError::new(ErrorCode::NOT_CONTROLLER, message)
 }

@@ -212,7 +212,10 @@ fn lines() -> Vec<Line<Services>> {
         line(|s| apis::sync_group::SyncGroup::new(s.coordinators.clone())),
         line(|s| apis::describe_groups::DescribeGroups::new(s.coordinators.clone())),
         line(|s| apis::list_groups::ListGroups::new(s.coordinators.clone())),
-        line(|s| apis::api_versions::ApiVersions::new(&served(), s.image.clone(), &s.cluster_id, s.node_id)),
+        line(|s| {
+            let (image, kraft_version) = (s.image.clone(), s.controllers.kraft_version());
+            apis::api_versions::ApiVersions::new(&served(), image, &s.cluster_id, s.node_id, kraft_version)
+        }),
         line(|s| apis::create_topics::CreateTopics::new(s.controllers.clone())),
         line(|s| {
             let enabled = s.config.new_topics.delete_topic_enable;

@@ -114,6 +114,11 @@ impl Store {
         &self.applied.image
     }
 
+    /// `kraft.version`, as far as it was applied.
+    pub(super) fn kraft_version(&self) -> i16 {
+        self.applied.quorum.kraft_version
+    }
+
     /// Appends what a leader sent. A batch that is not whole, or that is there already, is passed over.
     pub(super) fn append(&mut self, records: Bytes) -> Result<FromPeer> {
         let mut stamped = Vec::new();

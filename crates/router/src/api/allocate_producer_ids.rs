@@ -34,8 +34,8 @@ impl Handler for AllocateProducerIds {
         request: AllocateProducerIdsRequest,
     ) -> Reply<AllocateProducerIdsResponse> {
         let asked = self.controller.ask(ctx, Command::AllocateProducerIds(request));
-        relay(asked, pick!(AllocateProducerIds), |code| {
-            AllocateProducerIdsResponse::default().with_error_code(code.0)
+        relay(asked, pick!(AllocateProducerIds), |error| {
+            AllocateProducerIdsResponse::default().with_error_code(error.code.0)
         })
     }
 

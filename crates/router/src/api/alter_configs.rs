@@ -13,6 +13,7 @@ use ottla_protocol::messages::{
 };
 use ottla_types::ErrorCode;
 
+use super::text::said;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay},
@@ -37,12 +38,13 @@ impl Handler for AlterConfigs {
         let named = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone()));
         let named: Vec<_> = named.collect();
         let asked = self.controller.ask(ctx, Command::AlterConfigs(request));
-        relay(asked, pick!(AlterConfigs), move |code| {
+        relay(asked, pick!(AlterConfigs), move |error| {
             let failed = named.into_iter().map(|(kind, name)| {
                 AlterConfigsResourceResponse::default()
                     .with_resource_type(kind)
                     .with_resource_name(name)
-                    .with_error_code(code.0)
+                    .with_error_code(error.code.0)
+                    .with_error_message(said(&error))
             });
             AlterConfigsResponse::default().with_responses(failed.collect())
         })

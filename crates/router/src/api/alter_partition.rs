@@ -30,7 +30,9 @@ impl Handler for AlterPartition {
 
     fn handle(&self, ctx: &RequestContext, request: AlterPartitionRequest) -> Reply<AlterPartitionResponse> {
         let asked = self.controller.ask(ctx, Command::AlterPartition(request));
-        relay(asked, pick!(AlterPartition), |code| AlterPartitionResponse::default().with_error_code(code.0))
+        relay(asked, pick!(AlterPartition), |error| {
+            AlterPartitionResponse::default().with_error_code(error.code.0)
+        })
     }
 
     fn says_not_controller(answer: &AlterPartitionResponse) -> bool {

@@ -9,7 +9,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use ottla_metadata::{FeatureRange, Image, ImageCell};
+use ottla_metadata::{FeatureRange, Image, ImageCell, feature};
 use ottla_protocol::{
     StrBytes, api,
     messages::{
@@ -19,34 +19,35 @@ use ottla_protocol::{
 };
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::{Handler, Reply, RequestContext, Served};
+use crate::{Handler, KRaftVersion, Reply, RequestContext, Served};
 
 pub(crate) struct ApiVersions {
     advertised: Vec<ApiVersion>,
     image: Arc<ImageCell>,
     cluster_id: StrBytes,
     node_id: NodeId,
+    kraft_version: KRaftVersion,
     /// What a controller can work with; a broker's features are those it registered with.
     features: Option<Vec<FeatureRange>>,
 }
 
 impl ApiVersions {
     /// Tells of all that is `served`, this API among it, in the order given.
-    pub(crate) fn new(served: &[Served], image: Arc<ImageCell>, cluster_id: &str, node_id: NodeId) -> Self {
-        let advertised = served.iter().map(|api| entry(api.key, &api.advertised)).collect();
-        let cluster_id = StrBytes::from_string(cluster_id.to_owned());
-        Self { advertised, image, cluster_id, node_id, features: None }
-    }
-
-    /// As [`new`](Self::new), on the listener of a controller that can work with `features`.
-    pub(crate) fn of_controller(
+    pub(crate) fn new(
         served: &[Served],
         image: Arc<ImageCell>,
         cluster_id: &str,
         node_id: NodeId,
-        features: Vec<FeatureRange>,
+        kraft_version: KRaftVersion,
     ) -> Self {
-        Self { features: Some(features), ..Self::new(served, image, cluster_id, node_id) }
+        let advertised = served.iter().map(|api| entry(api.key, &api.advertised)).collect();
+        let cluster_id = StrBytes::from_string(cluster_id.to_owned());
+        Self { advertised, image, cluster_id, node_id, kraft_version, features: None }
+    }
+
+    /// On the listener of a controller that can work with `features`.
+    pub(crate) fn of_controller(self, features: Vec<FeatureRange>) -> Self {
+        Self { features: Some(features), ..self }
     }
 }
 
@@ -85,7 +86,9 @@ impl ApiVersions {
                 .with_min_version(feature.min)
                 .with_max_version(feature.max)
         });
-        let finalized = image.features.iter().map(|(name, level)| {
+        // At level 0 a feature is off, and not told of.
+        let raft = Some((feature::KRAFT_VERSION, (self.kraft_version)())).filter(|(_, level)| *level > 0);
+        let finalized = image.features.iter().chain(raft).map(|(name, level)| {
             FinalizedFeatureKey::default()
                 .with_name(StrBytes::from_string(name.to_owned()))
                 .with_min_version_level(level)
@@ -144,6 +147,20 @@ mod tests {
         }
         for bad in ["", "-x", "x-", "a b", "x_y", "ä"] {
             assert!(!is_software_name(bad), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_quorums_own_feature_is_told_when_it_is_on() {
+        for (level, finalized) in [(0, vec![]), (1, vec![("kraft.version", 1)])] {
+            let node = ApiVersions::new(&[], Arc::default(), "c", 1, Arc::new(move || level));
+            let request = ApiVersionsRequest::default()
+                .with_client_software_name("x".into())
+                .with_client_software_version("1".into());
+            let answer = crate::api::testing::ask(&node, 4, request).await;
+            let told = answer.finalized_features.iter();
+            let told: Vec<_> = told.map(|one| (one.name.as_str(), one.max_version_level)).collect();
+            assert_eq!(told, finalized);
         }
     }
 

@@ -34,8 +34,8 @@ impl Handler for AssignReplicasToDirs {
         request: AssignReplicasToDirsRequest,
     ) -> Reply<AssignReplicasToDirsResponse> {
         let asked = self.controller.ask(ctx, Command::AssignReplicasToDirs(request));
-        relay(asked, pick!(AssignReplicasToDirs), |code| {
-            AssignReplicasToDirsResponse::default().with_error_code(code.0)
+        relay(asked, pick!(AssignReplicasToDirs), |error| {
+            AssignReplicasToDirsResponse::default().with_error_code(error.code.0)
         })
     }
 

@@ -49,8 +49,8 @@ impl Handler for BrokerHeartbeat {
         self.connections.heartbeat(ctx.connection, request.broker_id.0, request.broker_epoch);
         let asked = self.controller.ask(ctx, Command::BrokerHeartbeat(request));
         // Unlike the schema's default, an answer that is a refusal says nothing of fencing.
-        relay(asked, pick!(BrokerHeartbeat), |code| {
-            BrokerHeartbeatResponse::default().with_error_code(code.0)
+        relay(asked, pick!(BrokerHeartbeat), |error| {
+            BrokerHeartbeatResponse::default().with_error_code(error.code.0)
         })
     }
 

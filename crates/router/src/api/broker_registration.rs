@@ -35,8 +35,8 @@ impl Handler for BrokerRegistration {
         request: BrokerRegistrationRequest,
     ) -> Reply<BrokerRegistrationResponse> {
         let asked = self.controller.ask(ctx, Command::RegisterBroker(request));
-        relay(asked, pick!(RegisterBroker), |code| {
-            BrokerRegistrationResponse::default().with_error_code(code.0)
+        relay(asked, pick!(RegisterBroker), |error| {
+            BrokerRegistrationResponse::default().with_error_code(error.code.0)
         })
     }
 

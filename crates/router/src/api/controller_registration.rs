@@ -34,8 +34,8 @@ impl Handler for ControllerRegistration {
         request: ControllerRegistrationRequest,
     ) -> Reply<ControllerRegistrationResponse> {
         let asked = self.controller.ask(ctx, Command::RegisterController(request));
-        relay(asked, pick!(RegisterController), |code| {
-            ControllerRegistrationResponse::default().with_error_code(code.0)
+        relay(asked, pick!(RegisterController), |error| {
+            ControllerRegistrationResponse::default().with_error_code(error.code.0)
         })
     }
 

@@ -11,9 +11,10 @@ use ottla_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, TopicName,
     create_partitions_response::CreatePartitionsTopicResult,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ApiError, ErrorCode};
 
 use super::create_topics::deadline;
+use super::text::said;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay_within},
@@ -41,11 +42,11 @@ impl Handler for CreatePartitions {
     ) -> Reply<CreatePartitionsResponse> {
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let Some(deadline) = deadline(request.timeout_ms) else {
-            return Reply::Now(all_failed(names, ErrorCode::REQUEST_TIMED_OUT));
+            return Reply::Now(all_failed(names, &ErrorCode::REQUEST_TIMED_OUT.into()));
         };
         let asked = self.controller.ask(ctx, Command::CreatePartitions(request));
         // After a timeout the change goes on; the client asks again.
-        relay_within(deadline, asked, pick!(CreatePartitions), move |code| all_failed(names, code))
+        relay_within(deadline, asked, pick!(CreatePartitions), move |error| all_failed(names, &error))
     }
 
     fn says_not_controller(answer: &CreatePartitionsResponse) -> bool {
@@ -53,12 +54,12 @@ impl Handler for CreatePartitions {
     }
 }
 
-fn all_failed(names: Vec<TopicName>, code: ErrorCode) -> CreatePartitionsResponse {
+fn all_failed(names: Vec<TopicName>, error: &ApiError) -> CreatePartitionsResponse {
     let failed = |name| {
         CreatePartitionsTopicResult::default()
             .with_name(name)
-            .with_error_code(code.0)
-            .with_error_message(None)
+            .with_error_code(error.code.0)
+            .with_error_message(said(error))
     };
     CreatePartitionsResponse::default().with_results(names.into_iter().map(failed).collect())
 }

@@ -11,8 +11,9 @@ use ottla_controller::Command;
 use ottla_protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, TopicName, create_topics_response::CreatableTopicResult,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ApiError, ErrorCode};
 
+use super::text::said;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay_within},
@@ -37,11 +38,11 @@ impl Handler for CreateTopics {
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let Some(deadline) = deadline(request.timeout_ms) else {
             // Kafka's controller takes nothing up whose time has passed.
-            return Reply::Now(all_failed(names, ErrorCode::REQUEST_TIMED_OUT));
+            return Reply::Now(all_failed(names, &ErrorCode::REQUEST_TIMED_OUT.into()));
         };
         let asked = self.controller.ask(ctx, Command::CreateTopics(request));
         // After a timeout the change goes on; the client asks again.
-        relay_within(deadline, asked, pick!(CreateTopics), move |code| all_failed(names, code))
+        relay_within(deadline, asked, pick!(CreateTopics), move |error| all_failed(names, &error))
     }
 
     fn says_not_controller(answer: &CreateTopicsResponse) -> bool {
@@ -54,12 +55,12 @@ pub(super) fn deadline(timeout_ms: i32) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
 }
 
-fn all_failed(names: Vec<TopicName>, code: ErrorCode) -> CreateTopicsResponse {
+fn all_failed(names: Vec<TopicName>, error: &ApiError) -> CreateTopicsResponse {
     let failed = |name| {
         CreatableTopicResult::default()
             .with_name(name)
-            .with_error_code(code.0)
-            .with_error_message(None)
+            .with_error_code(error.code.0)
+            .with_error_message(said(error))
             .with_num_partitions(-1)
             .with_replication_factor(-1)
             .with_configs(Some(Vec::new()))
@@ -85,7 +86,7 @@ mod tests {
         let response = CreateTopicsResponse::default().with_topics(vec![topic]);
         for version in CreateTopics::VERSIONS {
             encode_response(api::CREATE_TOPICS, version, 1, &response).expect("encodes");
-            let failed = all_failed(vec![TopicName::default()], ErrorCode::NOT_CONTROLLER);
+            let failed = all_failed(vec![TopicName::default()], &ErrorCode::NOT_CONTROLLER.into());
             encode_response(api::CREATE_TOPICS, version, 1, &failed).expect("encodes");
         }
     }

@@ -12,9 +12,10 @@ use ottla_protocol::messages::{
     DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_request::DeleteTopicState,
     delete_topics_response::DeletableTopicResult,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ApiError, ErrorCode};
 
 use super::create_topics::deadline;
+use super::text::said;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay_within},
@@ -51,14 +52,14 @@ impl Handler for DeleteTopics {
             } else {
                 ErrorCode::INVALID_REQUEST
             };
-            return Reply::Now(all_failed(topics, code));
+            return Reply::Now(all_failed(topics, &code.into()));
         }
         let Some(deadline) = deadline(request.timeout_ms) else {
-            return Reply::Now(all_failed(topics, ErrorCode::REQUEST_TIMED_OUT));
+            return Reply::Now(all_failed(topics, &ErrorCode::REQUEST_TIMED_OUT.into()));
         };
         let asked = self.controller.ask(ctx, Command::DeleteTopics(request));
         // After a timeout the change goes on; the client asks again.
-        relay_within(deadline, asked, pick!(DeleteTopics), move |code| all_failed(topics, code))
+        relay_within(deadline, asked, pick!(DeleteTopics), move |error| all_failed(topics, &error))
     }
 
     fn says_not_controller(answer: &DeleteTopicsResponse) -> bool {
@@ -66,13 +67,13 @@ impl Handler for DeleteTopics {
     }
 }
 
-fn all_failed(topics: Vec<DeleteTopicState>, code: ErrorCode) -> DeleteTopicsResponse {
+fn all_failed(topics: Vec<DeleteTopicState>, error: &ApiError) -> DeleteTopicsResponse {
     let failed = |topic: DeleteTopicState| {
         DeletableTopicResult::default()
             .with_name(topic.name)
             .with_topic_id(topic.topic_id)
-            .with_error_code(code.0)
-            .with_error_message(None)
+            .with_error_code(error.code.0)
+            .with_error_message(said(error))
     };
     DeleteTopicsResponse::default().with_responses(topics.into_iter().map(failed).collect())
 }
@@ -88,7 +89,7 @@ mod tests {
         let topic = DeleteTopicState::default()
             .with_name(Some(TopicName::default()))
             .with_topic_id(ottla_types::TopicId::METADATA.0);
-        let response = all_failed(vec![topic], ErrorCode::NONE);
+        let response = all_failed(vec![topic], &ErrorCode::NONE.into());
         for version in DeleteTopics::VERSIONS {
             encode_response(api::DELETE_TOPICS, version, 1, &response).expect("encodes");
         }

@@ -97,8 +97,8 @@ impl Handler for IncrementalAlterConfigs {
             let mut response = match answered.await {
                 Ok(Answer::IncrementalAlterConfigs(response)) => response,
                 Ok(_) => unreachable!("an answer is of its command's kind"),
-                Err(code) => {
-                    let failed = asked.iter().map(|resource| answer(resource, code.into()));
+                Err(error) => {
+                    let failed = asked.iter().map(|resource| answer(resource, error.clone()));
                     IncrementalAlterConfigsResponse::default().with_responses(failed.collect())
                 }
             };

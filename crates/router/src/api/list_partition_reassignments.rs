@@ -36,8 +36,8 @@ impl Handler for ListPartitionReassignments {
         request: ListPartitionReassignmentsRequest,
     ) -> Reply<ListPartitionReassignmentsResponse> {
         let asked = self.controller.ask(ctx, Command::ListPartitionReassignments(request));
-        relay(asked, pick!(ListPartitionReassignments), |code| {
-            ListPartitionReassignmentsResponse::default().with_error_code(code.0)
+        relay(asked, pick!(ListPartitionReassignments), |error| {
+            ListPartitionReassignmentsResponse::default().with_error_code(error.code.0)
         })
     }
 

@@ -83,6 +83,7 @@ fn broker() -> Broker {
         leader: watch::channel(None).1,
         peers: PeerOptions::default(),
         image: image.clone(),
+        kraft_version: Arc::new(|| 0),
     };
     let controllers = Arc::new(Controllers::new(ways, OffsetsTopic::default()));
     Broker {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::StrBytes;
+use ottla_types::ApiError;
 
 /// A string that outlives its request: copied, so that it does not hold the frame.
 pub(crate) fn shared(text: &StrBytes) -> Arc<str> {
@@ -23,4 +24,9 @@ pub(crate) fn wire(text: &str) -> StrBytes {
 /// A string for an answer, or none.
 pub(crate) fn wire_option(text: Option<&Arc<str>>) -> Option<StrBytes> {
     text.map(|text| wire(text))
+}
+
+/// What an answer tells the client's user of an error.
+pub(crate) fn said(error: &ApiError) -> Option<StrBytes> {
+    error.message.as_deref().map(wire)
 }

@@ -10,6 +10,7 @@ use ottla_controller::Command;
 use ottla_protocol::messages::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 use ottla_types::ErrorCode;
 
+use super::text::said;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay},
@@ -36,8 +37,8 @@ impl Handler for UnregisterBroker {
         request: UnregisterBrokerRequest,
     ) -> Reply<UnregisterBrokerResponse> {
         let asked = self.controller.ask(ctx, Command::UnregisterBroker(request));
-        relay(asked, pick!(UnregisterBroker), |code| {
-            UnregisterBrokerResponse::default().with_error_code(code.0)
+        relay(asked, pick!(UnregisterBroker), |error| {
+            UnregisterBrokerResponse::default().with_error_code(error.code.0).with_error_message(said(&error))
         })
     }
 

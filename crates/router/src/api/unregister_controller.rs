@@ -10,6 +10,7 @@ use ottla_controller::Command;
 use ottla_protocol::messages::{UnregisterControllerRequest, UnregisterControllerResponse};
 use ottla_types::ErrorCode;
 
+use super::text::said;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay},
@@ -36,8 +37,10 @@ impl Handler for UnregisterController {
         request: UnregisterControllerRequest,
     ) -> Reply<UnregisterControllerResponse> {
         let asked = self.controller.ask(ctx, Command::UnregisterController(request));
-        relay(asked, pick!(UnregisterController), |code| {
-            UnregisterControllerResponse::default().with_error_code(code.0)
+        relay(asked, pick!(UnregisterController), |error| {
+            UnregisterControllerResponse::default()
+                .with_error_code(error.code.0)
+                .with_error_message(said(&error))
         })
     }
 

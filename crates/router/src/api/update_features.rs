@@ -11,6 +11,7 @@ use ottla_controller::Command;
 use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_types::ErrorCode;
 
+use super::text::said;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay},
@@ -33,7 +34,9 @@ impl Handler for UpdateFeatures {
 
     fn handle(&self, ctx: &RequestContext, request: UpdateFeaturesRequest) -> Reply<UpdateFeaturesResponse> {
         let asked = self.controller.ask(ctx, Command::UpdateFeatures(request));
-        relay(asked, pick!(UpdateFeatures), |code| UpdateFeaturesResponse::default().with_error_code(code.0))
+        relay(asked, pick!(UpdateFeatures), |error| {
+            UpdateFeaturesResponse::default().with_error_code(error.code.0).with_error_message(said(&error))
+        })
     }
 
     fn says_not_controller(answer: &UpdateFeaturesResponse) -> bool {

@@ -3,3 +3,4 @@
 pub(crate) mod describe_cluster;
 pub(crate) mod fetch;
 pub(crate) mod leader;
+pub(crate) mod list_partition_reassignments;
