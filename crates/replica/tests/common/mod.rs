@@ -116,6 +116,11 @@ impl Node {
         Arc::clone(manager.topic(name).expect("hosted").partition(0).expect("hosted"))
     }
 
+    /// Tells the broker how the image is.
+    pub fn publish(&self, manager: &Arc<ReplicaManager>) {
+        manager.apply_image(&Arc::new(self.image.lock().0.clone()));
+    }
+
     /// Creates the topic, unless it is there, while the broker is down.
     pub fn declare(&self, name: &str, partitions: i32) {
         self.declare_on(name, partitions, &[1]);
