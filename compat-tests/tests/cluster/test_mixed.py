@@ -6,21 +6,17 @@ import signal
 import pytest
 
 from harness import settings, view
-from harness.chaos import GROUP, collect, elect_preferred, settled
+from harness.chaos import GROUP, elect_preferred
 from harness.cluster import Cluster
-from harness.history import anomalies
 from harness.load import Load, Plan
+from harness.mixed import KAFKA_NEW, KAFKA_OLD, NEWEST, OTTLA, RELEASE, TOPIC, judge, named, rearrange, there, version
 from harness.rdkafka import admin
 from harness.waiting import until
-from harness.wire import Connection, Writer
 
-OTTLA, KAFKA_OLD, KAFKA_NEW = ("ottla", ""), ("kafka", settings.KAFKA_TOOLS_VERSION), ("kafka", settings.KAFKA_BROKER_VERSION)
-#: The features every kind and version here has.
-RELEASE = "4.3-IV0"
-TOPIC = "numbers"
-
-#: (the quorum's kind, the joining broker's kind)
-PAIRS = [(OTTLA, KAFKA_OLD), (KAFKA_NEW, OTTLA), (KAFKA_OLD, OTTLA)] if settings.TARGET == "ottla" else [(KAFKA_NEW, KAFKA_OLD)]
+#: (the quorum's kind, the joining broker's kind, the release: the newest that both have)
+PAIRS = [
+    (OTTLA, KAFKA_OLD, RELEASE), (OTTLA, KAFKA_NEW, NEWEST), (KAFKA_NEW, OTTLA, NEWEST), (KAFKA_OLD, OTTLA, RELEASE),
+] if settings.TARGET == "ottla" else [(KAFKA_NEW, KAFKA_OLD, RELEASE)]
 
 
 def create_at(cluster: Cluster, assignment: dict[int, list[int]]) -> None:
@@ -32,59 +28,24 @@ def create_at(cluster: Cluster, assignment: dict[int, list[int]]) -> None:
     view.until_whole(cluster, TOPIC, len(assignment))
 
 
-ALTER_PARTITION_REASSIGNMENTS = 45
-
-
-def rearrange(cluster: Cluster, assignment: dict[int, list[int]]) -> None:
-    """Gives partitions other replicas or another order of them, and lets the first of each lead."""
-    body = Writer().i32(30_000).uvarint(2).compact_string(TOPIC).uvarint(len(assignment) + 1)
-    for partition, replicas in assignment.items():
-        body.i32(partition).uvarint(len(replicas) + 1)
-        for replica in replicas:
-            body.i32(replica)
-        body.tags()
-    body.tags().tags()
-    with Connection(cluster.brokers[0]) as connection:
-        answer = connection.call(ALTER_PARTITION_REASSIGNMENTS, 0, body.data, header=2, response_header=1)
-    assert answer.i32() >= 0 and answer.i16() == 0, "refused"
-
-    def arranged() -> bool:
-        seen = view.partitions(cluster, TOPIC)
-        return all(list(seen[p].replicas) == r and set(seen[p].isr) == set(r) for p, r in assignment.items() if p in seen) and bool(seen)
-
-    until("the new replicas", arranged, 2 * settings.PATIENCE)
-    elect_preferred(cluster)
-    until("the new leaders", lambda: all(view.partitions(cluster, TOPIC)[p].leader == r[0] for p, r in assignment.items()))
-    view.until_whole(cluster, TOPIC, 3)
-
-
-def judge(cluster: Cluster, load: Load, partitions: int) -> None:
-    """The checker's word on all that happened; segments must be equal byte for byte."""
-    history = load.finish()
-    until("equal replicas", lambda: settled(cluster, TOPIC, partitions))
-    history.replicas = collect(cluster, TOPIC, partitions)
-    assert all(len(nodes) >= 2 for nodes in history.replicas.values()) and len(history.replicas) == partitions
-    assert len(history.acked) > 500
-    found = anomalies(history)
-    assert not found, "\n".join(map(str, found))
-
-
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("quorum, joiner", PAIRS, ids=lambda kind: "-".join(filter(None, kind)))
-def test_a_broker_joins_the_other_kinds_quorum(new_cluster, tmp_path, quorum, joiner):
-    cluster = new_cluster("2", kind=quorum[0], version=quorum[1] or settings.KAFKA_BROKER_VERSION, release=RELEASE)
-    third = cluster.add(3, "broker", joiner[0], joiner[1] or settings.KAFKA_BROKER_VERSION)
+@pytest.mark.parametrize("quorum, joiner, release", PAIRS, ids=named)
+def test_a_broker_joins_the_other_kinds_quorum(new_cluster, tmp_path, quorum, joiner, release):
+    cluster = new_cluster("2", kind=quorum[0], version=version(quorum), release=release)
+    third = cluster.add(3, "broker", joiner[0], version(joiner))
     for node in cluster.nodes.values():
         node.configure()
     cluster.start()
-    until("the broker to be there", lambda: set(admin(cluster.bootstrap).list_topics(timeout=10).brokers) == {1, 2, 3})
+    until("the broker to be there", lambda: there(cluster, {1, 2, 3}))
     create_at(cluster, {0: [1, 3, 2], 1: [3, 1, 2], 2: [2, 3, 1]})
     load = Load(Plan(cluster.bootstrap, TOPIC, 3, str(tmp_path / "load.log"), group=GROUP))
     try:
         until("the load", lambda: load.flowing(0))
         # Leadership goes both ways, by choice first.
-        rearrange(cluster, {0: [3, 1, 2], 1: [1, 3, 2], 2: [3, 2]})
-        rearrange(cluster, {0: [2, 3, 1], 1: [3, 2, 1], 2: [2, 1, 3]})
+        rearrange(cluster, TOPIC, {0: [3, 1, 2], 1: [1, 3, 2], 2: [3, 2]})
+        view.until_whole(cluster, TOPIC, 3)
+        rearrange(cluster, TOPIC, {0: [2, 3, 1], 1: [3, 2, 1], 2: [2, 1, 3]})
+        view.until_whole(cluster, TOPIC, 3)
         # Then because the leader ends in good order, and because it is killed.
         for end in (signal.SIGTERM, signal.SIGKILL):
             os.kill(third.pid, end)
@@ -112,11 +73,11 @@ def test_brokers_are_replaced_one_at_a_time_and_back(new_cluster, tmp_path):
     load = Load(Plan(cluster.bootstrap, TOPIC, 3, str(tmp_path / "load.log"), group=GROUP))
     try:
         until("the load", lambda: load.flowing(0))
-        for kind, version in (REPLACEMENT, KAFKA_NEW):
+        for kind in (REPLACEMENT, KAFKA_NEW):
             for node in cluster.brokers:
                 os.kill(node.pid, signal.SIGTERM)
                 node.process.wait(timeout=2 * settings.PATIENCE)
-                node.become(kind, version or settings.KAFKA_BROKER_VERSION)
+                node.become(kind[0], version(kind))
                 node.begin()
                 node.wait_started()
                 view.until_whole(cluster, TOPIC, 3)

@@ -13,6 +13,7 @@ use ottla_protocol::{
 };
 use ottla_types::{ErrorCode, Millis, NodeId};
 
+pub use registration::check_features;
 pub use soft::Soft;
 pub(crate) use soft::Timer;
 

@@ -1,6 +1,6 @@
 //! BrokerRegistration: a broker starts.
 
-use ottla_metadata::{BrokerRegistration, feature};
+use ottla_metadata::{BrokerRegistration, Image, feature};
 use ottla_protocol::{
     messages::{BrokerRegistrationRequest, BrokerRegistrationResponse},
     persisted::metadata::{
@@ -8,9 +8,38 @@ use ottla_protocol::{
         register_broker_record::{BrokerEndpoint, BrokerFeature},
     },
 };
-use ottla_types::{ErrorCode, NodeId};
+use ottla_types::{ApiError, ErrorCode, NodeId};
 
 use crate::{Turn, directories::is_reserved, leadership::DIRECTORIES, partitions::Affected};
+
+/// A broker must be able to work at every finalized level.
+///
+/// # Errors
+/// UNSUPPORTED_VERSION or INVALID_REGISTRATION, and in words what is missing: the answer has no place for them.
+pub fn check_features(image: &Image, request: &BrokerRegistrationRequest) -> Result<(), ApiError> {
+    // Raft's own feature is not recorded here: a level of 0 would say nothing.
+    let counts = |name: &str| name != feature::KRAFT_VERSION;
+    let refuse = |level: i16, name: &str, wants: String| {
+        let why = format!("it does not support finalized version {level} of {name}: {wants}");
+        Err(ApiError::new(ErrorCode::UNSUPPORTED_VERSION, why))
+    };
+    for feature in request.features.iter().filter(|feature| counts(&feature.name)) {
+        let (level, min) = (image.feature_level(&feature.name), feature.min_supported_version);
+        let max = feature.max_supported_version;
+        if !(min..=max).contains(&level) {
+            return refuse(level, &feature.name, format!("it wants one between {min} and {max}"));
+        }
+    }
+    let named = |name: &str| request.features.iter().any(|feature| *feature.name == *name);
+    if !named(feature::METADATA_VERSION) {
+        let why = "it does not say which versions of metadata.version it supports";
+        return Err(ApiError::new(ErrorCode::INVALID_REGISTRATION, why));
+    }
+    match image.features.iter().find(|(name, _)| counts(name) && !named(name)) {
+        Some((name, level)) => refuse(level, name, "it does not know this feature".into()),
+        None => Ok(()),
+    }
+}
 
 impl Turn<'_, '_> {
     pub(crate) fn register_broker(
@@ -49,7 +78,7 @@ impl Turn<'_, '_> {
             return Err(ErrorCode::INVALID_REGISTRATION);
         }
         self.check_dirs(request)?;
-        self.check_features(request)?;
+        check_features(self.image(), request).map_err(|error| error.code)?;
         if same.is_none() {
             let previous = existing.as_ref().map(|old| old.epoch);
             self.retire(id, previous == Some(request.previous_broker_epoch));
@@ -77,27 +106,6 @@ impl Turn<'_, '_> {
         let foreign = others.flat_map(|broker| &broker.log_dirs).any(|dir| dirs.contains(dir));
         if dirs.is_empty() || dirs.iter().any(|dir| is_reserved(*dir)) || twice || foreign {
             return Err(ErrorCode::INVALID_REGISTRATION);
-        }
-        Ok(())
-    }
-
-    /// A broker must be able to work at every finalized level.
-    fn check_features(&self, request: &BrokerRegistrationRequest) -> Result<(), ErrorCode> {
-        let level = |name: &str| self.image().feature_level(name);
-        let within = |feature: &ottla_protocol::messages::broker_registration_request::Feature| {
-            (feature.min_supported_version..=feature.max_supported_version).contains(&level(&feature.name))
-        };
-        // Raft's own feature is not recorded here: a level of 0 would say nothing.
-        let counts = |name: &str| name != feature::KRAFT_VERSION;
-        if request.features.iter().any(|feature| counts(&feature.name) && !within(feature)) {
-            return Err(ErrorCode::UNSUPPORTED_VERSION);
-        }
-        let named = |name: &str| request.features.iter().any(|feature| *feature.name == *name);
-        if !named(feature::METADATA_VERSION) {
-            return Err(ErrorCode::INVALID_REGISTRATION);
-        }
-        if self.image().features.iter().any(|(name, _)| counts(name) && !named(name)) {
-            return Err(ErrorCode::UNSUPPORTED_VERSION);
         }
         Ok(())
     }
@@ -150,5 +158,51 @@ impl Turn<'_, '_> {
     /// The offset of the next fact of this decision.
     pub(crate) fn next_fact_offset(&self) -> i64 {
         self.state.next_offset() + i64::try_from(self.facts.len()).expect("a small number")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_metadata::Fact;
+    use ottla_protocol::{
+        messages::broker_registration_request::Feature, persisted::metadata::FeatureLevelRecord,
+    };
+
+    use super::*;
+
+    fn refusal(finalized: &[(&str, i16)], supported: &[(&str, i16, i16)]) -> Option<(ErrorCode, String)> {
+        let mut image = Image::new();
+        for (name, feature_level) in finalized {
+            let name = name.to_string().into();
+            let record = FeatureLevelRecord { name, feature_level: *feature_level, ..Default::default() };
+            image.apply(&Fact::at_level(record, 30));
+        }
+        let feature = |(name, min, max): &(&str, i16, i16)| {
+            let name = ottla_protocol::StrBytes::from_string((*name).to_owned());
+            Feature::default()
+                .with_name(name)
+                .with_min_supported_version(*min)
+                .with_max_supported_version(*max)
+        };
+        let request =
+            BrokerRegistrationRequest::default().with_features(supported.iter().map(feature).collect());
+        let error = check_features(&image, &request).err()?;
+        Some((error.code, error.message.unwrap_or_default().into_owned()))
+    }
+
+    #[test]
+    fn a_broker_that_cannot_work_at_a_finalized_level_is_refused_in_words() {
+        let mv = feature::METADATA_VERSION;
+        let old = (mv, 7, 30);
+        assert_eq!(refusal(&[(mv, 30)], &[old, ("kraft.version", 0, 1), ("share.version", 0, 1)]), None);
+        let words =
+            "it does not support finalized version 33 of metadata.version: it wants one between 7 and 30";
+        assert_eq!(refusal(&[(mv, 33)], &[old]), Some((ErrorCode::UNSUPPORTED_VERSION, words.into())));
+        let words = "it does not support finalized version 1 of group.version: it does not know this feature";
+        let unknown = refusal(&[(mv, 30), ("group.version", 1)], &[old]);
+        assert_eq!(unknown, Some((ErrorCode::UNSUPPORTED_VERSION, words.into())));
+        let words = "it does not say which versions of metadata.version it supports";
+        let nothing = refusal(&[(mv, 30)], &[("group.version", 0, 1)]);
+        assert_eq!(nothing, Some((ErrorCode::INVALID_REGISTRATION, words.into())));
     }
 }
