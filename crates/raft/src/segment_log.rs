@@ -86,7 +86,10 @@ impl FactLog for SegmentLog {
     }
 
     fn advance_start(&mut self, start: Offset) -> Result<(), Fault> {
-        Ok(self.log.advance_log_start(start)?)
+        self.log.advance_log_start(start)?;
+        // Records before the start are in a snapshot: whole segments of them go from the disk.
+        self.log.delete_below_start()?;
+        Ok(())
     }
 
     fn size(&self) -> u64 {

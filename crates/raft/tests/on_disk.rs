@@ -75,6 +75,61 @@ fn a_log_dir_is_founded_and_found_again() {
     drop(logs);
 }
 
+/// The log's files on the disk: the offsets they begin at.
+fn segments(dir: &Path) -> Vec<i64> {
+    let listed = std::fs::read_dir(dir.join("__cluster_metadata-0")).expect("listed").flatten();
+    let names = listed.map(|file| file.file_name().to_string_lossy().into_owned());
+    let mut bases: Vec<i64> =
+        names.filter_map(|name| name.strip_suffix(".log").and_then(|base| base.parse().ok())).collect();
+    bases.sort_unstable();
+    bases
+}
+
+/// `metadata.max.retention.bytes`: with each snapshot that goes, the segments before the next one leave the disk.
+#[test]
+fn snapshots_keep_the_log_on_the_disk_short() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = temporary.path();
+    format(dir);
+    let open = || {
+        let logs = LogDir::open(dir, DirOptions::default(), Arc::new(SystemClock::new())).expect("opens");
+        let config = LogConfig { segment_bytes: 1500, ..LogConfig::default() };
+        let log = SegmentLog::open(&logs, config).expect("a metadata log");
+        let reader = log.reader();
+        let setup = Setup {
+            dir: log.path(),
+            max_entries: 20,
+            max_bytes_between_snapshots: 2000,
+            ..Setup::alone(dir)
+        };
+        let node = setup.try_start_on(logs.store().clone(), log, |_| {}).expect("recovers");
+        (logs, node, reader)
+    };
+    let mut epoch = -1;
+    let mut begins = 0;
+    for round in 0..3 {
+        let (logs, node, reader) = open();
+        epoch = node.join(epoch);
+        for number in 0..20 {
+            node.create(&format!("topic-{round}-{number}"), 3);
+        }
+        let end = node.image().position.offset + 1;
+        assert_eq!(node.image().topics.len(), 20 * (round + 1));
+        node.running.stop();
+        let bases = segments(dir);
+        assert!(bases[0] > begins && bases[0] <= reader.log_start(), "{bases:?} in round {round}");
+        let held = reader.segments().iter().map(|segment| segment.base_offset).collect::<Vec<_>>();
+        assert_eq!(bases, held, "the disk holds what the log holds");
+        // The segment that was written to when the start came to its end goes next time.
+        assert!(bases.get(2).is_none_or(|next| *next > reader.log_start()), "{bases:?} are below the start");
+        let snapshot = ottla_raft::checkpoint::newest(&dir.join("__cluster_metadata-0")).expect("listed");
+        let snapshot = snapshot.expect("there is a snapshot");
+        assert!((reader.log_start()..=end).contains(&snapshot.end_offset), "nothing is missing behind it");
+        begins = bases[0];
+        drop((reader, logs));
+    }
+}
+
 /// ADR 0009: the only voter goes on from the metadata log, in a later term, when its store is damaged.
 #[test]
 fn a_lone_voter_goes_on_without_its_store() {

@@ -18,7 +18,11 @@ pub trait Loader: Sync {
 
     /// A log was found that is to take the place of the partition's log in another dir. `None` leaves it closed, as it
     /// is. One that cannot be opened for damage is kept as a stray: there is another copy.
-    fn begin_future(&self, partition: &TopicPartition, topic_id: TopicId) -> Option<Box<dyn PartitionLoader>> {
+    fn begin_future(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+    ) -> Option<Box<dyn PartitionLoader>> {
         let _ = (partition, topic_id);
         None
     }

@@ -192,8 +192,13 @@ mod tests {
         let name = aside(&TopicPartition::new("a-b", 3), 1, Aside::Stray);
         let future = future(&TopicPartition::new("a.b-c", 3), 1);
         assert_eq!(future, "a.b-c-3.00000000000000000000000000000001-future");
-        assert_eq!((parse_future(&future), parse_partition(&future)), (Some(TopicPartition::new("a.b-c", 3)), None));
-        for bad in ["a-3-future", "a-3.1-future", "a-03.00000000000000000000000000000001-future", name.as_str()] {
+        assert_eq!(
+            (parse_future(&future), parse_partition(&future)),
+            (Some(TopicPartition::new("a.b-c", 3)), None)
+        );
+        for bad in
+            ["a-3-future", "a-3.1-future", "a-03.00000000000000000000000000000001-future", name.as_str()]
+        {
             assert_eq!(parse_future(bad), None, "{bad}");
         }
         assert_eq!(name, "a-b-3.00000000000000000000000000000001-stray");

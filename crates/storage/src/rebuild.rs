@@ -82,13 +82,19 @@ impl<'a> Rebuild<'a> {
 
     /// Goes through the files, oldest first, up to the end or to the first damage, which ends the log.
     pub(crate) fn run(&mut self, listing: &Listing) -> Result<(), Fault> {
+        // What the checkpoint knows to be before the log's first segment was deleted, and came back with a power cut.
+        let first = self.checkpoint.map_or(Offset::MIN, |checkpoint| checkpoint.segments[0].base);
         for (place, &(base, size)) in listing.segments.iter().enumerate() {
+            if base < first {
+                self.remove(base, "it lies before the start of the log")?;
+                continue;
+            }
             let last = place + 1 == listing.segments.len();
             let next_base = listing.segments.get(place + 1).map(|&(base, _)| base);
             let torn = self.take(base, size, last, next_base)?;
             if torn {
                 for &(later, size) in &listing.segments[place + 1..] {
-                    self.remove(later)?;
+                    self.remove(later, "it lies behind the end of the log")?;
                     self.report.truncated_bytes += size;
                 }
                 return Ok(());
@@ -288,9 +294,9 @@ impl<'a> Rebuild<'a> {
         self.dir.join(names::segment(base))
     }
 
-    fn remove(&self, base: Offset) -> Result<(), Fault> {
+    fn remove(&self, base: Offset, why: &str) -> Result<(), Fault> {
         let path = self.path(base);
-        tracing::warn!(path = %path.display(), "removed: it lies behind the end of the log");
+        tracing::warn!(path = %path.display(), "removed: {why}");
         fs::remove_file(&path).map_err(Fault::io("remove", &path))
     }
 

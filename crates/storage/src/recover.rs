@@ -91,11 +91,7 @@ pub(crate) fn load_all(
 }
 
 /// Opens a log that a directory's name tells of. One that cannot be opened is the loader's to judge.
-fn load_found(
-    shared: &Arc<Shared>,
-    place: &Place,
-    loader: &dyn Loader,
-) -> Result<LoadReport, Fault> {
+fn load_found(shared: &Arc<Shared>, place: &Place, loader: &dyn Loader) -> Result<LoadReport, Fault> {
     let Place { partition, future } = place;
     let loaded = identity(shared, place).and_then(|id| match id {
         Some(id) => {

@@ -555,3 +555,104 @@ fn a_store_that_the_system_does_not_let_open_is_left_alone() {
     assert!(matches!(refused, Err(Fault::Store { .. })));
     assert_eq!(set_aside(original.path()), 0);
 }
+
+/// Five segments of one batch each, the log start in the fourth, as the last checkpoint knew them.
+fn long_log(files: &TestDir) -> (LogDir, Log) {
+    let dir = files.open(DirOptions { tail_bytes: 0, ..options() });
+    let mut log = dir.create_log(&partition(), topic_id(), Arc::new(short_segments())).expect("creates");
+    for offset in 0..5 {
+        log.append(&[simple(offset, 600)]).expect("appends");
+    }
+    assert_eq!(log.reader().segments().len(), 5);
+    dir.checkpoint().expect("checkpoints");
+    log.advance_log_start(3).expect("moves");
+    (dir, log)
+}
+
+fn short_segments() -> LogConfig {
+    LogConfig { segment_bytes: 1000, ..LogConfig::default() }
+}
+
+fn segment_files(files: &TestDir) -> Vec<String> {
+    let listed = fs::read_dir(files.path().join("topic-0")).expect("lists");
+    let names = listed.map(|entry| entry.expect("lists").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.contains(".log")).collect();
+    names.sort();
+    names
+}
+
+fn segment_names(bases: &[Offset]) -> Vec<String> {
+    bases.iter().map(|base| format!("{base:020}.log")).collect()
+}
+
+#[test]
+fn segments_below_the_log_start_are_deleted_while_they_are_read() {
+    let files = TestDir::new();
+    let (dir, mut log) = long_log(&files);
+    let reader = log.reader();
+    let index = files.path().join("topic-0/00000000000000000001.timeindex");
+    fs::write(&index, b"Kafka's").expect("writes");
+    log.flush().expect("syncs");
+    dir.checkpoint().expect("checkpoints");
+    let held = reader.read(3, 10_000, 5, true).expect("reads");
+    let deleted = log.delete_below_start().expect("deletes");
+    assert_eq!((deleted.segments, deleted.bytes), (3, 3 * simple(0, 600).size_in_bytes() as u64));
+    assert_eq!(segment_files(&files), segment_names(&[3, 4]));
+    assert!(!index.exists());
+    assert_eq!(log.delete_below_start().expect("nothing is left to do").segments, 0);
+    assert_eq!(common::bytes_of(&held).len(), simple(3, 600).size_in_bytes());
+    assert!(matches!(
+        reader.read(2, 1, 5, true),
+        Err(ottla_storage::ReadError::OutOfRange { log_start: 3, .. })
+    ));
+    assert_eq!(read_all(&reader, 3, 1 << 20).len(), 2 * simple(3, 600).size_in_bytes());
+    let hit = reader.find_by_timestamp(0).expect("searches").expect("a record");
+    assert_eq!(hit.offset, 3);
+    // All of it below the start: what is written to stays.
+    log.advance_log_start(5).expect("moves");
+    assert_eq!(log.delete_below_start().expect("deletes").segments, 1);
+    assert_eq!(segment_files(&files), segment_names(&[4]));
+    log.append(&[simple(5, 10)]).expect("appends");
+    drop((log, dir));
+    let (_dir, log, report) = files.reopen(options(), &short_segments());
+    assert_eq!((log.log_start(), log.log_end()), (5, 6));
+    assert_eq!(report.checked_bytes, simple(5, 10).size_in_bytes() as u64, "only what no checkpoint knew");
+}
+
+/// Whatever part of a deletion a crash left behind, the log begins where its start was moved.
+#[test]
+fn a_deletion_at_the_head_that_a_crash_cut_short_is_ended_at_the_next_start() {
+    for (kept, checkpointed) in [(0, true), (1, true), (3, true), (0, false), (2, false)] {
+        let files = TestDir::new();
+        let (dir, mut log) = long_log(&files);
+        log.flush().expect("syncs");
+        dir.checkpoint().expect("checkpoints");
+        let partition_dir = files.path().join("topic-0");
+        let segment = |base: i64| partition_dir.join(format!("{base:020}.log"));
+        let copies: Vec<_> = (0..3).map(|base| fs::read(segment(base)).expect("reads")).collect();
+        if checkpointed {
+            // The checkpoint knows of the deletion, the names of the last `kept` files came back.
+            log.delete_below_start().expect("deletes");
+            drop((log, dir));
+            for base in 3 - kept..3 {
+                fs::write(segment(base), &copies[usize::try_from(base).expect("small")]).expect("writes");
+            }
+        } else {
+            // The process died when it had renamed all but the last `kept`.
+            drop((log, dir));
+            for base in 0..3 - kept {
+                fs::rename(segment(base), segment(base).with_extension("log.deleted")).expect("renames");
+            }
+        }
+        let (_dir, mut log, report) = files.reopen(options(), &short_segments());
+        assert_eq!((log.log_start(), log.log_end()), (3, 5), "{kept} {checkpointed}");
+        assert_eq!((report.checked_bytes, report.truncated_bytes), (0, 0), "{kept} {checkpointed}");
+        log.delete_below_start().expect("deletes");
+        assert_eq!(segment_files(&files), segment_names(&[3, 4]), "{kept} {checkpointed}");
+        log.append(&[simple(5, 10)]).expect("appends");
+        assert_eq!(
+            read_all(&log.reader(), 3, 1 << 20).len(),
+            2 * simple(3, 600).size_in_bytes() + simple(5, 10).size_in_bytes()
+        );
+    }
+}

@@ -98,6 +98,36 @@ fn snapshots_of_its_own_shorten_the_log_and_are_what_a_restart_begins_with() {
 }
 
 #[test]
+fn what_lies_before_a_snapshot_of_its_own_leaves_the_disk() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = || {
+        drop(open(dir.path(), u64::MAX));
+        let logs = LogDir::open(dir.path(), DirOptions::default(), Arc::new(SystemClock::new()));
+        let config = LogConfig { segment_bytes: 300, ..LogConfig::default() };
+        Store::open(&logs.expect("it opens"), config, 500).expect("it opens")
+    };
+    let mut store = open();
+    let level =
+        FeatureLevelRecord { name: "metadata.version".into(), feature_level: 25, ..Default::default() };
+    let bytes = records::encode(&[Fact::at_level(level, 25)], Millis(5));
+    let first = Batch::parse(&bytes, 0).expect("just built").stamp(0, 1).to_bytes();
+    store.append(first).expect("the disk works").expect("appended");
+    for offset in 1..40 {
+        store.append(batch(offset, 1, &format!("t{offset}"))).expect("the disk works").expect("appended");
+        store.apply_to(offset + 1).expect("applied");
+    }
+    let segments = store.log.reader().segments();
+    let start = store.log.start();
+    assert!(start > 20 && segments[0].base_offset > 20, "{start}, {segments:?}");
+    assert!(segments.get(1).is_none_or(|next| next.base_offset > start));
+    drop(store);
+    let mut store = open();
+    assert_eq!((store.log.start(), store.end()), (start, LogEnd { offset: 40, epoch: 1 }));
+    store.apply_to(40).expect("applied");
+    assert_eq!(topics(&store).len(), 39);
+}
+
+#[test]
 fn a_fetched_snapshot_takes_the_place_of_all_or_of_nothing() {
     let source = tempfile::tempdir().expect("a directory");
     let mut leader = open(source.path(), 10);
