@@ -16,6 +16,7 @@ use tracing::info;
 use crate::{
     applier::Applier,
     listeners,
+    log_dirs::DirWatch,
     neighbours::Neighbours,
     registration::{self, Registration},
     replication,
@@ -25,6 +26,9 @@ use crate::{
 
 /// Frame buffers kept for reuse: a few batches of the largest usual size for each of some connections.
 const KEPT_BUFFERS: usize = 48 << 20;
+
+/// How long a broker waits for the controller to know its replicas' log dirs, before it asks to be let in.
+const DIRS_ASSIGNED: Duration = Duration::from_secs(2);
 
 /// Replicas and coordinators, before the broker is registered.
 pub(crate) struct BrokerParts {
@@ -36,7 +40,8 @@ impl BrokerParts {
     /// Loads and recovers every log.
     pub(crate) fn load(loaded: &Loaded, dirs: &OpenDirs, clock: &Arc<dyn Clock>) -> Result<Self> {
         let config = &loaded.broker;
-        let options = settings::replica_options(config, &loaded.settings);
+        let mut options = settings::replica_options(config, &loaded.settings);
+        options.offline_dirs.clone_from(&dirs.offline);
         let replicas =
             ReplicaManager::open(options, dirs.all.clone(), clock.clone()).context("Loading logs")?;
         let coordinator = settings::coordinator(config);
@@ -70,7 +75,7 @@ pub(crate) struct Serving {
     role: BrokerRole,
     shutdown: Shutdown,
     accepting: JoinHandle<()>,
-    heartbeats: JoinHandle<()>,
+    heartbeats: JoinHandle<String>,
     neighbours: Neighbours,
 }
 
@@ -86,12 +91,15 @@ impl BrokerRole {
         let Shared { config, cluster_id, controllers, image, .. } = shared;
         replication::start(config, &parts.replicas, controllers);
         let registration =
-            registration::register(config, dirs, &bound, cluster_id, controllers, random()).await?;
+            registration::register(config, dirs, &parts.replicas, &bound, cluster_id, controllers, random())
+                .await?;
         parts.replicas.set_broker_epoch(registration.epoch());
         // The epoch is where the registration stands in the log: whatever was there before has been applied then.
         applier.reaches(registration.epoch()).await;
         applier.open();
-        registration.unfence(controllers, image).await;
+        // Where a replica is, is known before it may lead: one that was lost and is back would find no leader else.
+        let _ = tokio::time::timeout(DIRS_ASSIGNED, parts.replicas.dirs_assigned()).await;
+        registration.unfence(controllers, image, &parts.replicas).await;
         Ok(Self { parts, registration, bound })
     }
 
@@ -99,6 +107,7 @@ impl BrokerRole {
     pub(crate) async fn serve(mut self, shared: &Shared) -> Serving {
         let Shared { config, settings, cluster_id, image, controllers, clock } = shared.clone();
         let shutdown = Shutdown::new();
+        let dirs = DirWatch::new(self.parts.replicas.clone(), &config, &settings);
         let losses = Arc::new(Losses::new(image.clone()));
         let between = config.listeners.inter_broker.as_deref().unwrap_or("PLAINTEXT");
         let neighbours = Neighbours::watch(config.node_id, between, &image, &losses);
@@ -130,22 +139,17 @@ impl BrokerRole {
             async move { ottla_net::serve(bound, router, limits, connections, pool, &shutdown).await }
         });
         let interval = Duration::from_millis(config.broker_heartbeat_interval_ms.unsigned_abs().into());
-        let (replicas, dirs) = (self.parts.replicas.clone(), config.dirs.log_dirs.len());
-        let failed = move || replicas.failed_dirs() == dirs;
         let heartbeats =
-            tokio::spawn(self.registration.clone().keep_alive(controllers, image, interval, failed));
+            tokio::spawn(self.registration.clone().keep_alive(controllers, image, interval, dirs));
         Serving { role: self, shutdown, accepting, heartbeats, neighbours }
     }
 }
 
 impl Serving {
     /// Returns when this broker is of no use any more, with why.
-    pub(crate) async fn useless(&mut self, config: &BrokerConfig) -> String {
+    pub(crate) async fn useless(&mut self) -> String {
         match (&mut self.heartbeats).await {
-            Ok(()) => {
-                let dirs = config.dirs.log_dirs.join(", ");
-                format!("Shutdown broker because all log dirs in {dirs} have failed")
-            }
+            Ok(why) => why,
             Err(e) => format!("Encountered fatal fault: {e}"),
         }
     }
@@ -154,7 +158,7 @@ impl Serving {
     pub(crate) async fn stop(self, shared: &Shared) -> Result<()> {
         self.heartbeats.abort();
         let BrokerRole { parts, registration, .. } = self.role;
-        registration.leave(&shared.controllers, &shared.image).await;
+        registration.leave(&shared.controllers, &shared.image, &parts.replicas).await;
         drop(self.neighbours);
         self.shutdown.start();
         self.accepting.await.context("The acceptors failed")?;

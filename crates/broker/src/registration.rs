@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Result, bail};
 use ottla_config::{BrokerConfig, SecurityProtocol};
 use ottla_controller::{Answer, Command, supported_features};
-use ottla_metadata::ImageCell;
+use ottla_metadata::{ImageCell, directory, feature};
 use ottla_net::Bound;
 use ottla_protocol::{
     StrBytes,
@@ -14,13 +14,16 @@ use ottla_protocol::{
         broker_registration_request as registration,
     },
 };
+use ottla_replica::ReplicaManager;
 use ottla_router::Controllers;
 use ottla_types::{ErrorCode, NodeId};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::{listeners::own_host_name, server::OpenDirs};
+use crate::{listeners::own_host_name, log_dirs::DirWatch, server::OpenDirs};
 
+/// The level of `metadata.version` (4.3-IV0) from which controllers hear of cordoned log dirs.
+const CORDONED: i16 = 30;
 /// Wait before the next attempt to register.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Between heartbeats while this broker is fenced: it wants to be let in.
@@ -43,13 +46,14 @@ pub(crate) struct Registration {
 pub(crate) async fn register(
     config: &BrokerConfig,
     dirs: &OpenDirs,
+    replicas: &ReplicaManager,
     bound: &[Bound],
     cluster_id: &str,
     controllers: &Controllers,
     mut random: Box<dyn FnMut() -> u64 + Send>,
 ) -> Result<Registration> {
     let incarnation = (u128::from(random()) << 64) | u128::from(random());
-    let request = request(config, dirs, bound, cluster_id, uuid::Uuid::from_u128(incarnation));
+    let request = request(config, (dirs, replicas), bound, cluster_id, uuid::Uuid::from_u128(incarnation));
     let patience =
         Duration::from_millis(config.initial_broker_registration_timeout_ms.max(0).unsigned_abs().into());
     let deadline = Instant::now() + patience;
@@ -118,7 +122,7 @@ fn refusal(node_id: NodeId, cluster_id: &str, code: ErrorCode) -> String {
 
 fn request(
     config: &BrokerConfig,
-    dirs: &OpenDirs,
+    (dirs, replicas): (&OpenDirs, &ReplicaManager),
     bound: &[Bound],
     cluster_id: &str,
     incarnation: uuid::Uuid,
@@ -132,7 +136,8 @@ fn request(
     // Known only after a clean stop, and of the same one in every log dir (KIP-966).
     let mut epochs = dirs.all.iter().map(ottla_storage::LogDir::previous_broker_epoch);
     let first = epochs.next().flatten();
-    let previous = first.filter(|first| epochs.all(|epoch| epoch == Some(*first)));
+    let previous =
+        first.filter(|first| epochs.all(|epoch| epoch == Some(*first)) && replicas.failed_dirs() == 0);
     BrokerRegistrationRequest::default()
         .with_broker_id(BrokerId(config.node_id))
         .with_cluster_id(text(cluster_id))
@@ -140,7 +145,7 @@ fn request(
         .with_listeners(listeners(config, bound))
         .with_features(features.collect())
         .with_rack(config.rack.as_deref().map(text))
-        .with_log_dirs(dirs.all.iter().filter_map(|dir| dir.meta().directory_id).collect())
+        .with_log_dirs(replicas.online_dir_ids())
         .with_previous_broker_epoch(previous.unwrap_or(-1))
 }
 
@@ -177,9 +182,14 @@ impl Registration {
     }
 
     /// Asks until the controller lets clients see this broker, and waits until that has taken effect here.
-    pub(crate) async fn unfence(&self, controllers: &Controllers, image: &Arc<ImageCell>) {
+    pub(crate) async fn unfence(
+        &self,
+        controllers: &Controllers,
+        image: &Arc<ImageCell>,
+        replicas: &ReplicaManager,
+    ) {
         loop {
-            match self.heartbeat(controllers, image, false).await {
+            match self.heartbeat(controllers, image, false, replicas).await {
                 Ok(answer) if !answer.is_fenced => break,
                 Ok(_) => sleep(FENCED).await,
                 Err(e) => {
@@ -198,12 +208,21 @@ impl Registration {
         controllers: &Controllers,
         image: &ImageCell,
         stop: bool,
+        replicas: &ReplicaManager,
     ) -> Result<BrokerHeartbeatResponse> {
+        let image = image.load();
+        let level = image.feature_level(feature::METADATA_VERSION);
+        // Controllers of releases before these know nothing of it.
+        let offline = if level >= directory::LEVEL { replicas.offline_dir_ids() } else { Vec::new() };
+        let cordoned = (level >= CORDONED).then(|| replicas.cordoned_dir_ids());
         let request = BrokerHeartbeatRequest::default()
             .with_broker_id(BrokerId(self.node_id))
             .with_broker_epoch(self.epoch)
-            .with_current_metadata_offset(image.load().position.offset)
+            .with_current_metadata_offset(image.position.offset)
+            .with_offline_log_dirs(offline)
+            .with_cordoned_log_dirs(cordoned)
             .with_want_shut_down(stop);
+        drop(image);
         match controllers.ask(Command::BrokerHeartbeat(request)).await {
             Ok(Answer::BrokerHeartbeat(answer)) => match ErrorCode(answer.error_code) {
                 ErrorCode::NONE => Ok(answer),
@@ -219,23 +238,29 @@ impl Registration {
         }
     }
 
-    /// Heartbeats until it is dropped, or until `failed` says that this broker is of no use any more.
+    /// Heartbeats until it is dropped, or until this broker is of no use any more; why it is not. A log dir that fails is
+    /// told at once.
     pub(crate) async fn keep_alive(
         self,
         controllers: Arc<Controllers>,
         image: Arc<ImageCell>,
         every: Duration,
-        failed: impl Fn() -> bool,
-    ) {
+        mut dirs: DirWatch,
+    ) -> String {
         let mut wait = every;
         let mut told = String::new();
         loop {
-            sleep(wait).await;
-            if failed() {
-                return;
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = dirs.failed() => {}
             }
-            wait = match self.heartbeat(&controllers, &image, false).await {
+            if let Some(why) = dirs.fatal(Instant::now()) {
+                return why;
+            }
+            let failed = dirs.replicas().offline_dir_ids().len();
+            wait = match self.heartbeat(&controllers, &image, false, dirs.replicas()).await {
                 Ok(answer) => {
+                    dirs.heard(failed);
                     told.clear();
                     if answer.is_fenced { every.min(FENCED * 5) } else { every }
                 }
@@ -252,11 +277,16 @@ impl Registration {
     }
 
     /// Controlled shutdown: leaders move away first, where there is somewhere to go. Clients are served meanwhile.
-    pub(crate) async fn leave(&self, controllers: &Controllers, image: &ImageCell) {
+    pub(crate) async fn leave(
+        &self,
+        controllers: &Controllers,
+        image: &ImageCell,
+        replicas: &ReplicaManager,
+    ) {
         let began = Instant::now();
         let mut answered = began;
         loop {
-            let problem = match self.heartbeat(controllers, image, true).await {
+            let problem = match self.heartbeat(controllers, image, true, replicas).await {
                 Ok(answer) if answer.should_shut_down => {
                     info!("[BrokerLifecycleManager id={}] Controlled shutdown completed", self.node_id);
                     return;

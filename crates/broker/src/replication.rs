@@ -1,11 +1,13 @@
 //! What lets this broker's replicas follow others and be followed: connections to leaders, and the controller to ask for
-//! in-sync sets.
+//! in-sync sets and to tell of log dirs.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use ottla_config::BrokerConfig;
 use ottla_controller::{Answer, Command};
-use ottla_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
+use ottla_protocol::messages::{
+    AlterPartitionRequest, AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+};
 use ottla_replica::{ControllerLink, FetchOptions, PeerLinks, ReplicaManager, ReplicationParts};
 use ottla_router::Controllers;
 use ottla_types::ErrorCode;
@@ -21,6 +23,18 @@ impl ControllerLink for Link {
         Box::pin(async move {
             match self.0.ask(Command::AlterPartition(request)).await? {
                 Answer::AlterPartition(answer) => Ok(answer),
+                _ => unreachable!("an answer is of its command's kind"),
+            }
+        })
+    }
+
+    fn assign_dirs(
+        &self,
+        request: AssignReplicasToDirsRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<AssignReplicasToDirsResponse, ErrorCode>> + Send + '_>> {
+        Box::pin(async move {
+            match self.0.ask(Command::AssignReplicasToDirs(request)).await? {
+                Answer::AssignReplicasToDirs(answer) => Ok(answer),
                 _ => unreachable!("an answer is of its command's kind"),
             }
         })

@@ -124,7 +124,7 @@ impl Server {
         info!("[KafkaRaftServer nodeId={id}] Kafka Server started");
         let useless = async {
             match &mut serving {
-                Some(serving) => serving.useless(&shared.config).await,
+                Some(serving) => serving.useless().await,
                 None => std::future::pending().await,
             }
         };
@@ -245,10 +245,12 @@ pub(crate) fn random() -> Box<dyn FnMut() -> u64 + Send> {
     Box::new(move || rng.next_u64())
 }
 
-/// The log dirs of this node, opened.
+/// The log dirs of this node.
 pub(crate) struct OpenDirs {
-    /// In the order of `log.dirs`.
+    /// Those that are open, in the order of `log.dirs`.
     pub(crate) all: Vec<LogDir>,
+    /// Those that could not be opened.
+    pub(crate) offline: Vec<std::path::PathBuf>,
     /// Which of them holds the metadata log.
     pub(crate) metadata: LogDir,
 }

@@ -7,20 +7,24 @@ use ottla_config::{
 };
 use ottla_coordinator::{CoordinatorConfig, OffsetsTopic};
 use ottla_groups::GroupsConfig;
-use ottla_metadata::ConfigResource;
+use ottla_metadata::{ConfigResource, Image};
 use ottla_records::{Codec, validate::TargetCompression};
-use ottla_replica::{AckFsync, DefaultsOf, ReplicaOptions, TopicSettings};
+use ottla_replica::{AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ReplicaOptions, TopicSettings};
 use ottla_storage::LogConfig;
+use ottla_types::NodeId;
+
+use crate::log_dirs;
 
 pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings>) -> ReplicaOptions {
     let (node_id, started_with) = (config.node_id, started_with.clone());
+    let (for_dirs, log_dirs) = (started_with.clone(), config.dirs.log_dirs.clone());
     ReplicaOptions {
         defaults_of: Some(DefaultsOf(Arc::new(move |image| {
-            let set_on = |resource| image.configs.get(&resource).as_ref().clone();
-            let (cluster, broker) =
-                (set_on(ConfigResource::broker_default()), set_on(ConfigResource::broker(node_id)));
-            let layers = Layers::new(started_with.clone(), cluster, broker);
-            topic_settings(&TopicConfig::resolve(&Overrides::new(), &layers))
+            topic_settings(&TopicConfig::resolve(&Overrides::new(), &layers(image, &started_with, node_id)))
+        }))),
+        dirs: dir_settings(&Layers::new(for_dirs.clone(), Overrides::new(), Overrides::new()), &log_dirs),
+        dirs_of: Some(DirSettingsOf(Arc::new(move |image| {
+            dir_settings(&layers(image, &for_dirs, node_id), &log_dirs)
         }))),
         defaults: topic_settings(&config.topic_defaults),
         acks_all_fsync: match config.dirs.acks_all_fsync {
@@ -32,6 +36,21 @@ pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings
         producer_id_expiration_check_ms: config.producer_id_expiration_check_interval_ms.into(),
         replica_lag_time_max_ms: config.replica_lag_time_max_ms,
         ..ReplicaOptions::new(config.node_id)
+    }
+}
+
+/// What is set on this broker, at the start and since.
+fn layers(image: &Image, started_with: &Arc<Settings>, node_id: NodeId) -> Layers {
+    let set_on = |resource| image.configs.get(&resource).as_ref().clone();
+    let (cluster, broker) =
+        (set_on(ConfigResource::broker_default()), set_on(ConfigResource::broker(node_id)));
+    Layers::new(started_with.clone(), cluster, broker)
+}
+
+fn dir_settings(layers: &Layers, log_dirs: &[String]) -> DirSettings {
+    DirSettings {
+        cordoned: log_dirs::cordoned(&layers.list("cordoned.log.dirs"), log_dirs),
+        move_bytes_per_second: layers.number("replica.alter.log.dirs.io.max.bytes.per.second"),
     }
 }
 

@@ -263,7 +263,9 @@ fn write(
 ) -> Result<(), ProduceRefusal> {
     let stamped = [validated.stamp(base_offset, leader_epoch)];
     let written = match options.frame {
-        Some(frame) if !validated.recompressed => log.append_pinned(&stamped, &frame.pin(&replica.place().dir)),
+        Some(frame) if !validated.recompressed => {
+            log.append_pinned(&stamped, &frame.pin(&replica.place().dir))
+        }
         _ => log.append(&stamped),
     };
     written.map(drop).map_err(|fault| {

@@ -57,7 +57,8 @@ impl ReplicaManager {
                 return;
             }
             let (view, place) = (replica.view(), replica.place());
-            let log = |size, lag, is_future| DescribedLog { name: replica.name.clone(), size, lag, is_future };
+            let log =
+                |size, lag, is_future| DescribedLog { name: replica.name.clone(), size, lag, is_future };
             if let Some(at) = places[place.dir.number] {
                 let lag = (view.high_watermark - view.log_end).max(0);
                 described[at].logs.push(log(place.reader.size(), lag, false));

@@ -138,7 +138,11 @@ impl ReplicaManager {
     #[must_use]
     pub fn cordoned_dir_ids(&self) -> Vec<Uuid> {
         let settings = self.dir_settings.load();
-        self.dirs.iter().filter(|dir| settings.is_cordoned(dir.dir.path())).filter_map(|dir| dir.id()).collect()
+        self.dirs
+            .iter()
+            .filter(|dir| settings.is_cordoned(dir.dir.path()))
+            .filter_map(|dir| dir.id())
+            .collect()
     }
 
     /// Takes over what was set on brokers.

@@ -5,15 +5,15 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use ottla_metadata::{Image, directory, LeaderRecoveryState, Partition as Assigned, Topic, TopicsDelta};
-use ottla_storage::Log;
+use ottla_metadata::{Image, LeaderRecoveryState, Partition as Assigned, Topic, TopicsDelta, directory};
 use ottla_partition::{BrokerStanding, Brokers, Event, LeaderEpochs, LeaderTerm, Partition, Rules};
+use ottla_storage::Log;
 use ottla_types::{LeaderEpoch, NO_LEADER, TopicId, TopicPartition, TopicPartitionId};
 
 use crate::{
     DefaultsOf, HostedTopic, Replica, ReplicaManager, TopicSettings,
-    fetcher::Following,
     dirs::Dir,
+    fetcher::Following,
     load::{self, Found},
     manager::{Hosting, Registry},
     moves::{self, Future},
@@ -326,7 +326,8 @@ impl ReplicaManager {
 
     /// Tells the controller where the replica is, if it believes something else.
     fn check_dir(&self, image: &Image, replica: &Replica, assigned: &Assigned) {
-        let (Some(here), Some(believed)) = (replica.place().dir.id(), assigned.directory_of(self.options.node))
+        let (Some(here), Some(believed)) =
+            (replica.place().dir.id(), assigned.directory_of(self.options.node))
         else {
             return;
         };
@@ -340,7 +341,13 @@ impl ReplicaManager {
         }
     }
 
-    fn take_role(&self, replica: &Arc<Replica>, assigned: &Assigned, brokers: &Brokers, changes: &mut Changes) {
+    fn take_role(
+        &self,
+        replica: &Arc<Replica>,
+        assigned: &Assigned,
+        brokers: &Brokers,
+        changes: &mut Changes,
+    ) {
         let before = replica.view();
         let leads = assigned.leader == self.options.node;
         let event = if leads {
@@ -420,7 +427,11 @@ impl ReplicaManager {
             if assigned.is_some_and(|assigned| assigned.is_replica(node)) {
                 hosting.futures.insert(name, (dir, log));
             } else {
-                keep_stray(&dir, log, "it is a copy, and the cluster does not place its partition on this broker");
+                keep_stray(
+                    &dir,
+                    log,
+                    "it is a copy, and the cluster does not place its partition on this broker",
+                );
             }
         }
     }

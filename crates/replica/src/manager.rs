@@ -241,8 +241,7 @@ impl ReplicaManager {
         for replica in registry.by_id.values().flat_map(|topic| topic.replicas()) {
             snapshot(replica);
             let high_watermark = replica.view().high_watermark;
-            let (offline, future) =
-                (replica.is_offline(), replica.with(|owned| owned.future.take()));
+            let (offline, future) = (replica.is_offline(), replica.with(|owned| owned.future.take()));
             if let Some(log) = self.retire(replica)
                 && !offline
             {
@@ -342,12 +341,16 @@ fn load(
             }
         }
         logs.damaged.extend(damaged);
-        logs.unclaimed.extend(found.into_iter().map(|found| {
-            (found.log.partition().clone(), (Arc::clone(&dir), found))
-        }));
+        logs.unclaimed.extend(
+            found.into_iter().map(|found| (found.log.partition().clone(), (Arc::clone(&dir), found))),
+        );
         for Found { log, .. } in futures {
             if logs.futures.contains_key(log.partition()) {
-                tracing::warn!("A second copy of {} is removed: {}", log.partition(), log.reader().path().display());
+                tracing::warn!(
+                    "A second copy of {} is removed: {}",
+                    log.partition(),
+                    log.reader().path().display()
+                );
                 dir.dir.remove_log(log)?;
             } else {
                 logs.futures.insert(log.partition().clone(), (Arc::clone(&dir), log));

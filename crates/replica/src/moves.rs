@@ -123,11 +123,7 @@ pub(crate) fn agree(copy: &mut Log, log: &Log) -> Result<(), Fault> {
 }
 
 /// The first offset from `start` on that is of different epochs.
-fn differ(
-    copy: &[(LeaderEpoch, Offset)],
-    log: &[(LeaderEpoch, Offset)],
-    start: Offset,
-) -> Option<Offset> {
+fn differ(copy: &[(LeaderEpoch, Offset)], log: &[(LeaderEpoch, Offset)], start: Offset) -> Option<Offset> {
     let at = |epochs: &[(LeaderEpoch, Offset)], offset| {
         epochs.iter().rev().find(|(_, start)| *start <= offset).map(|(epoch, _)| *epoch)
     };
@@ -364,7 +360,11 @@ impl ReplicaManager {
         {
             future.dir.fail(&fault);
         }
-        tracing::info!("{}: the move to log dir {} is given up", replica.name, future.dir.dir.path().display());
+        tracing::info!(
+            "{}: the move to log dir {} is given up",
+            replica.name,
+            future.dir.dir.path().display()
+        );
         // The controller may believe that it is there by now. A dir that failed it hears of by itself.
         if future.asked.load(Ordering::Acquire) {
             let image = Arc::clone(&self.hosting.lock().image);
@@ -461,7 +461,11 @@ fn complete(log: &mut Log, owned: &Owned) -> Result<(), CopyError> {
     }
     let (end, log_end) = (source.log_end(), log.log_end());
     if log_end != end {
-        return Err(CopyError::Read(ReadError::OutOfRange { offset: log_end, log_start: source.log_start(), log_end: end }));
+        return Err(CopyError::Read(ReadError::OutOfRange {
+            offset: log_end,
+            log_start: source.log_start(),
+            log_end: end,
+        }));
     }
     for (epoch, start) in old.epochs() {
         log.assign_epoch(epoch, start);

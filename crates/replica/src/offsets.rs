@@ -86,7 +86,8 @@ impl ReplicaManager {
                 Some(FoundOffset { offset: end, timestamp: -1, leader_epoch: view.leader_epoch })
             }
             OffsetQuery::Earliest => {
-                let leader_epoch = LeaderEpochs::new(replica.place().reader.epochs()).epoch_of(view.log_start);
+                let leader_epoch =
+                    LeaderEpochs::new(replica.place().reader.epochs()).epoch_of(view.log_start);
                 let leader_epoch = leader_epoch.unwrap_or(view.leader_epoch);
                 Some(FoundOffset { offset: view.log_start, timestamp: -1, leader_epoch })
             }

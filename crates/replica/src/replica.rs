@@ -201,10 +201,7 @@ impl Replica {
     /// Whole batches from the one that holds `from` up to the log's end as it is now, for coordinators that load: a new
     /// leader has what was acknowledged before it has heard how far that is. Memory is bounded by the largest batch and
     /// the reader's chunk.
-    pub fn batches(
-        self: &Arc<Self>,
-        from: Offset,
-    ) -> impl Iterator<Item = Result<Batch, ReadError>> + use<> {
+    pub fn batches(self: &Arc<Self>, from: Offset) -> impl Iterator<Item = Result<Batch, ReadError>> + use<> {
         let (end, replica, mut place) = (self.view().log_end, Arc::clone(self), self.place.load_full());
         let (mut next, mut batches) = (from, place.reader.batches_from(from));
         std::iter::from_fn(move || {

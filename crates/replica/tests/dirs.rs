@@ -58,7 +58,9 @@ impl Node {
         }
         let node = Self { temporary, clock: Arc::default(), image: Mutex::new(Image::new()) };
         node.change(
-            FeatureLevelRecord::default().with_name("metadata.version".to_owned().into()).with_feature_level(27),
+            FeatureLevelRecord::default()
+                .with_name("metadata.version".to_owned().into())
+                .with_feature_level(27),
         );
         node.change(TopicRecord::default().with_name("t".to_owned().into()).with_topic_id(TOPIC));
         (0..partitions).for_each(|number| node.add(number));
@@ -149,7 +151,10 @@ fn name(partition: i32) -> TopicPartition {
 
 fn append(manager: &ReplicaManager, partition: i32) -> Result<i64, ErrorCode> {
     let replica = manager.by_name(&name(partition)).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-    manager.append(&replica, &batch(10), &ONE).map(|appended| appended.base_offset).map_err(|refused| refused.code)
+    manager
+        .append(&replica, &batch(10), &ONE)
+        .map(|appended| appended.base_offset)
+        .map_err(|refused| refused.code)
 }
 
 fn content(manager: &ReplicaManager, partition: i32) -> Vec<u8> {
@@ -200,7 +205,9 @@ fn a_replica_moves_while_it_is_written_to_and_read() {
         for to in ["b", "a", "b"] {
             assert_eq!(manager.alter_log_dir(&name(0), &node.text(to)), Ok(()));
             let from = if to == "a" { "b" } else { "a" };
-            let moved = || node.names(to).contains(&"t-0".to_owned()) && !node.names(from).contains(&"t-0".to_owned());
+            let moved = || {
+                node.names(to).contains(&"t-0".to_owned()) && !node.names(from).contains(&"t-0".to_owned())
+            };
             until("moved", moved);
         }
         done.store(true, Ordering::Relaxed);
@@ -298,7 +305,10 @@ fn a_copy_of_a_partition_that_is_not_here_any_more_is_a_stray() {
     Node::kill(manager);
     node.change(RemoveTopicRecord::default().with_topic_id(TOPIC));
     let manager = node.start();
-    assert_eq!((node.names("a"), node.names("b")), (vec!["t-0.stray".to_owned()], vec!["t-0.stray".to_owned()]));
+    assert_eq!(
+        (node.names("a"), node.names("b")),
+        (vec!["t-0.stray".to_owned()], vec!["t-0.stray".to_owned()])
+    );
     manager.close(1).expect("closes");
 }
 
@@ -377,10 +387,7 @@ fn new_replicas_go_where_there_are_few_and_where_it_was_asked_for() {
     node.add(6);
     node.apply(&manager);
     assert_eq!((node.names("a").len(), node.names("b").len()), (2, 5));
-    assert_eq!(
-        manager.alter_log_dir(&name(6), &node.text("a")),
-        Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT)
-    );
+    assert_eq!(manager.alter_log_dir(&name(6), &node.text("a")), Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT));
     manager.close(1).expect("closes");
 }
 
@@ -492,7 +499,13 @@ async fn a_move_waits_for_the_controller() {
     append(&manager, 0).expect("appended");
     told.deaf.store(true, Ordering::Relaxed);
     assert_eq!(manager.alter_log_dir(&name(0), &node.text("b")), Ok(()));
-    let copied = || manager.describe_dirs(|_| true).iter().flat_map(|dir| &dir.logs).any(|log| log.is_future && log.size > 0);
+    let copied = || {
+        manager
+            .describe_dirs(|_| true)
+            .iter()
+            .flat_map(|dir| &dir.logs)
+            .any(|log| log.is_future && log.size > 0)
+    };
     until("copied", copied);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!((node.names("a"), node.names("b")), (vec!["t-0".to_owned()], vec!["t-0.future".to_owned()]));

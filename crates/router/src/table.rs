@@ -227,6 +227,11 @@ fn lines() -> Vec<Line<Services>> {
         line(|s| {
             apis::describe_configs::DescribeConfigs::new(s.image.clone(), s.settings.clone(), s.node_id)
         }),
+        line(|s| apis::alter_replica_log_dirs::AlterReplicaLogDirs::new(s.replicas.clone())),
+        line(|s| {
+            let dirs = &s.config.dirs.log_dirs;
+            apis::describe_log_dirs::DescribeLogDirs::new(s.replicas.clone(), dirs)
+        }),
         line(|s| apis::create_partitions::CreatePartitions::new(s.controllers.clone())),
         line(|s| {
             let node_id = s.node_id;

@@ -14,7 +14,7 @@ use super::{directories, random_id, show_id};
 pub struct Identity {
     /// The cluster's id.
     pub cluster_id: String,
-    /// The id of each directory, in the order of `log.dirs`.
+    /// The id of each directory, in the order of `log.dirs`; none for one that is offline.
     pub directory_ids: Vec<Option<Uuid>>,
     /// The id of the directory of the metadata log.
     pub metadata_directory_id: Option<Uuid>,
@@ -28,15 +28,15 @@ pub struct Identity {
 /// formatted on the way beside another one that is in use: what is in that one would belong to nobody.
 ///
 /// # Errors
-/// One line: a directory that is not formatted, of another cluster or node, or that can not be read.
+/// One line: a directory that is not formatted, of another cluster or node; or that of the metadata can not be read.
 pub fn ensure_formatted(
     config: &BrokerConfig,
     on_the_way: bool,
     cluster_id: Option<&str>,
     rng: &mut dyn RngCore,
 ) -> Result<Identity, String> {
-    let dirs = directories(config);
-    let found = read_all(&dirs)?;
+    let mut dirs = directories(config);
+    let mut found = read_all(&mut dirs)?;
     let known = agree(&dirs, &found, config.node_id, None)?;
     if found[0].is_none()
         && let Some(used) = in_use(&dirs, &found)?
@@ -63,15 +63,28 @@ pub fn ensure_formatted(
         (None, None) => show_id(random_id(rng)),
     };
     let mut formatted = Vec::new();
-    for (dir, _) in dirs.iter().zip(&found).filter(|(_, meta)| meta.is_none()) {
-        format_one(dir, &cluster_id, config.node_id, random_id(rng))?;
-        formatted.push(dir.clone());
+    for (at, dir) in dirs.iter().enumerate() {
+        if found[at].is_some() {
+            continue;
+        }
+        match format_one(dir, &cluster_id, config.node_id, random_id(rng)).and_then(|()| read_one(dir)) {
+            Ok(meta) => {
+                found[at] = meta;
+                formatted.push(dir.clone());
+            }
+            // Of others it is offline: the broker says so when it opens them.
+            Err(problem) if at == 0 => return Err(problem),
+            Err(_) => {}
+        }
     }
-    let id = |dir: &String| read_one(dir).map(|meta| meta.and_then(|meta| meta.directory_id));
+    let id = |dir: &String| {
+        let at = dirs.iter().position(|known| known == dir)?;
+        found[at].as_ref()?.directory_id
+    };
     Ok(Identity {
         cluster_id,
-        directory_ids: config.dirs.log_dirs.iter().map(id).collect::<Result<_, _>>()?,
-        metadata_directory_id: id(&dirs[0])?,
+        directory_ids: config.dirs.log_dirs.iter().map(id).collect(),
+        metadata_directory_id: id(&dirs[0]),
         formatted,
     })
 }
@@ -108,8 +121,21 @@ fn in_use<'a>(dirs: &'a [String], found: &[Option<MetaProperties>]) -> Result<Op
     Ok(None)
 }
 
-fn read_all(dirs: &[String]) -> Result<Vec<Option<MetaProperties>>, String> {
-    dirs.iter().map(|dir| read_one(dir)).collect()
+/// What the directories say. One that cannot be read is left out, as Kafka does it, but not that of the metadata.
+fn read_all(dirs: &mut Vec<String>) -> Result<Vec<Option<MetaProperties>>, String> {
+    let (mut kept, mut found) = (Vec::new(), Vec::new());
+    for (at, dir) in dirs.drain(..).enumerate() {
+        match read_one(&dir) {
+            Ok(meta) => {
+                kept.push(dir);
+                found.push(meta);
+            }
+            Err(problem) if at == 0 => return Err(problem),
+            Err(_) => {}
+        }
+    }
+    *dirs = kept;
+    Ok(found)
 }
 
 /// The cluster all formatted directories belong to; `None` when none is formatted.

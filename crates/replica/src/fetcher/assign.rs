@@ -101,7 +101,9 @@ fn take(
     match answer {
         Err(error) => tracing::debug!("AssignReplicasToDirs was refused: {error}"),
         Ok(answer) => {
-            for (dir, topic) in answer.directories.iter().flat_map(|dir| dir.topics.iter().map(move |t| (dir.id, t))) {
+            for (dir, topic) in
+                answer.directories.iter().flat_map(|dir| dir.topics.iter().map(move |t| (dir.id, t)))
+            {
                 for said in &topic.partitions {
                     let id =
                         TopicPartitionId { topic: TopicId(topic.topic_id), partition: said.partition_index };

@@ -116,7 +116,8 @@ impl ReplicaManager {
         let assignments = Arc::new(AssignmentSender::default());
         let telling = Arc::clone(&assignments).run(Arc::downgrade(self), Arc::clone(&parts.controller));
         parts.runtime.spawn(telling);
-        let replication = Replication { parts, manager: Arc::downgrade(self), lanes: Mutex::default(), isr, assignments };
+        let replication =
+            Replication { parts, manager: Arc::downgrade(self), lanes: Mutex::default(), isr, assignments };
         if self.replication.set(replication).is_err() {
             return;
         }
