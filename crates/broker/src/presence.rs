@@ -176,6 +176,10 @@ impl BrokerConnections for Presence {
     fn heartbeat(&self, connection: u64, broker: NodeId, epoch: i64) {
         self.known.lock().heartbeat(connection, broker, epoch);
     }
+
+    fn is_connected(&self, broker: NodeId) -> bool {
+        self.known.lock().is_connected(broker)
+    }
 }
 
 /// The controller listener's router, which notices when a connection ends.

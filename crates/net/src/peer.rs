@@ -9,6 +9,7 @@ mod link;
 use std::{io, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ottla_protocol::{DecodeError, EncodeError, Request};
+use rustix::net::sockopt;
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
@@ -22,6 +23,8 @@ use link::Link;
 
 /// APIs from this key on are Ottla's own: ApiVersions does not tell of them.
 const PRIVATE_KEYS: i16 = 30_000;
+/// How long another node's system may be silent before the connection to it is given up.
+const CUT_OFF: Duration = Duration::from_secs(4);
 /// Buffers of large answers that one peer keeps for reuse.
 const KEPT_BUFFERS: usize = 4 << 20;
 
@@ -203,11 +206,22 @@ impl Peer {
         let made = timeout(options.setup_timeout, async {
             let stream = TcpStream::connect((&**host, *port)).await.map_err(PeerError::Connect)?;
             stream.set_nodelay(true).map_err(PeerError::Connect)?;
+            give_up_when_cut_off(&stream).map_err(PeerError::Connect)?;
             Link::open(stream, &options.client_id, options.max_response_bytes, pool.clone()).await
         });
         let too_long = || PeerError::Connect(io::ErrorKind::TimedOut.into());
         made.await.unwrap_or_else(|_| Err(too_long()))
     }
+}
+
+/// Without a sign of life for [`CUT_OFF`] a connection is lost. Otherwise TCP would wait longer and longer before it
+/// tries again, and find out that a network is whole again only as long after that as it was cut.
+fn give_up_when_cut_off(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(CUT_OFF.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_keepidle(stream, CUT_OFF / 2)?;
+    sockopt::set_tcp_keepintvl(stream, CUT_OFF / 4)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    Ok(())
 }
 
 impl Drop for Inner {

@@ -114,7 +114,10 @@ fn about_the_quorum() -> Vec<Line<ControllerServices>> {
 /// What brokers say of themselves.
 fn from_brokers() -> Vec<Line<ControllerServices>> {
     vec![
-        line(|s| apis::broker_registration::BrokerRegistration::new(here(s))),
+        line(|s| {
+            let (connections, image) = (s.broker_connections.clone(), s.image.clone());
+            apis::broker_registration::BrokerRegistration::new(here(s), connections, image)
+        }),
         line(|s| apis::broker_heartbeat::BrokerHeartbeat::new(here(s), s.broker_connections.clone())),
         line(|s| apis::alter_partition::AlterPartition::new(here(s))),
         line(|s| apis::allocate_producer_ids::AllocateProducerIds::new(here(s))),

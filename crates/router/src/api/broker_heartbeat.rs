@@ -18,11 +18,19 @@ use crate::{
 pub trait BrokerConnections: Send + Sync + 'static {
     /// A heartbeat of `broker` with this epoch came over `connection`.
     fn heartbeat(&self, connection: u64, broker: NodeId, epoch: i64);
+
+    /// Whether a connection is left over which heartbeats of `broker` came.
+    fn is_connected(&self, broker: NodeId) -> bool;
 }
 
 /// Nobody wants to know.
 impl BrokerConnections for () {
     fn heartbeat(&self, _: u64, _: NodeId, _: i64) {}
+
+    fn is_connected(&self, _: NodeId) -> bool {
+        // Nothing is known of it.
+        true
+    }
 }
 
 pub(crate) struct BrokerHeartbeat {

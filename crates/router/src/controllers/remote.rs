@@ -122,3 +122,17 @@ async fn enveloped(
         code => Ok(Err(code)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_without_an_answer_is_given_up_before_the_next_heartbeat_needs_it() {
+        let remote = Remote::new(PeerOptions::default());
+        let life = remote.options_of(Lane::Life);
+        assert!(life.request_timeout < LIFE_PATIENCE && life.setup_timeout < LIFE_PATIENCE);
+        assert!(remote.options_of(Lane::Partitions).request_timeout < PATIENCE);
+        assert_eq!(remote.options_of(Lane::Clients).request_timeout, PATIENCE, "asking twice may do harm");
+    }
+}
