@@ -59,6 +59,8 @@ faults! {
     ForgetProposal = "forget-proposal",
     /// A new coordinator reads its partition only up to the high watermark it happens to know.
     LoadToHighWatermark = "load-to-high-watermark",
+    /// A new coordinator reads its partition to the end of its log, whoever else has that.
+    LoadUnsettled = "load-unsettled",
     /// A coordinator answers before its facts are replicated.
     AnswerBeforeDurable = "answer-before-durable",
     /// Every restart claims that the shutdown before it was clean.

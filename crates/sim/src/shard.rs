@@ -194,11 +194,12 @@ impl Shard {
                 }
                 let high_watermark = replica.partition.high_watermark();
                 let end = *up_to.get_or_insert(log.end());
-                if high_watermark < end && !env.has(Fault::LoadToHighWatermark) {
+                let unsettled = env.has(Fault::LoadUnsettled);
+                if high_watermark < end && !unsettled && !env.has(Fault::LoadToHighWatermark) {
                     *from = env.now.plus(10);
                     return (None, Vec::new());
                 }
-                let mut groups = load(log, high_watermark);
+                let mut groups = load(log, if unsettled { log.end() } else { high_watermark });
                 let decision = env.with_ctx(|ctx| groups.take_office(ctx));
                 self.stage = Stage::Active(Box::new(groups));
                 decision

@@ -32,7 +32,10 @@ enum Stage {
 enum Asked {
     Join,
     Sync,
+    /// Where to go on.
     Offsets,
+    /// The same, out of curiosity.
+    Look,
     Heartbeat,
     Commit,
     Read(TopicPartitionId),
@@ -164,17 +167,21 @@ impl Member {
                 self.committed.clear();
             }
             (Asked::Sync, Answer::Sync(sync)) => self.failed(env, sync.error),
-            (Asked::Offsets, Answer::OffsetFetch(fetched)) if fetched.error == ErrorCode::NONE => {
+            (Asked::Offsets | Asked::Look, Answer::OffsetFetch(fetched))
+                if fetched.error == ErrorCode::NONE =>
+            {
                 for one in fetched.topics.into_iter().flat_map(|topic| topic.partitions) {
                     let (group, topic) = (self.group.clone(), self.topic.clone());
                     let (partition, offset) = (one.partition, one.offset);
                     env.note(Note::OffsetFetched { id, from, group, topic, partition, offset });
-                    self.positions.insert(partition, offset.max(0));
-                    self.committed.insert(partition, offset.max(0));
+                    if what == Asked::Offsets {
+                        self.positions.insert(partition, offset.max(0));
+                        self.committed.insert(partition, offset.max(0));
+                    }
                 }
                 self.stage = Stage::Reads;
             }
-            (Asked::Offsets, Answer::OffsetFetch(fetched)) => self.failed(env, fetched.error),
+            (Asked::Offsets | Asked::Look, Answer::OffsetFetch(fetched)) => self.failed(env, fetched.error),
             (_, Answer::Heartbeat(error)) => self.unless(env, error),
             (_, Answer::OffsetCommit(told)) => {
                 let of_partitions =
@@ -253,7 +260,7 @@ impl Member {
                     assignments: self.plan.clone(),
                 }),
             ),
-            Stage::Assigned => self.ask_offsets(env),
+            Stage::Assigned => self.ask_offsets(env, Asked::Offsets),
             Stage::Reads => self.go_on(env, known),
         }
     }
@@ -276,6 +283,9 @@ impl Member {
             self.next_commit = env.now.plus(150);
             self.committed = self.positions.clone();
             return self.commit(env);
+        }
+        if env.rng.permille(40) {
+            return self.ask_offsets(env, Asked::Look);
         }
         if !known.draining && env.rng.permille(3) {
             let members = vec![LeavingMember { member_id: self.member_id.clone(), group_instance_id: None }];
@@ -315,13 +325,13 @@ impl Member {
         self.ask(env, Asked::Join, Command::JoinGroup(join));
     }
 
-    fn ask_offsets(&mut self, env: &mut Env<'_>) {
+    fn ask_offsets(&mut self, env: &mut Env<'_>, why: Asked) {
         let partitions = self.positions.keys().copied().collect();
         let topic = FetchTopic { name: self.topic.clone(), topic_id: TopicId::ZERO, partitions };
         let fetch =
             OffsetFetch { group_id: self.group.clone(), topics: Some(vec![topic]), require_stable: true };
-        self.ask(env, Asked::Offsets, Command::OffsetFetch(fetch));
-        if let Some((id, _, Asked::Offsets)) = self.asked {
+        self.ask(env, why, Command::OffsetFetch(fetch));
+        if let Some((id, _, Asked::Offsets | Asked::Look)) = self.asked {
             env.note(Note::OffsetsAsked { id });
         }
     }
