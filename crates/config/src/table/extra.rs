@@ -11,7 +11,7 @@ keys! { EXTRA: Broker;
         "Bytes per second the throttled replicas of this broker may fetch."
     accepted "leader.replication.throttled.rate": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
         "Bytes per second the throttled replicas of this broker may send."
-    accepted "replica.alter.log.dirs.io.max.bytes.per.second": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
+    done "replica.alter.log.dirs.io.max.bytes.per.second": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
         "Bytes per second moved between this broker's data directories."
     accepted "super.users": Unknown = null, Any, Medium, ReadOnly, internal;
         "Principals that may do everything, separated by semicolons."

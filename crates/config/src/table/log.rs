@@ -13,7 +13,7 @@ keys! { LOG: Broker;
         "Codec of stored batches; producer keeps what the producer chose."
     done "compression.zstd.level": Int = "3", Between(-131_072, 22), Medium, ClusterWide;
         "Level used when batches are compressed with zstd."
-    accepted "cordoned.log.dirs": List = "", Any, Medium, PerBroker;
+    done "cordoned.log.dirs": List = "", Any, Medium, PerBroker;
         "Data directories that get no new partitions."
     accepted "log.cleaner.backoff.ms": Long = "15000", AtLeast(0), Medium, ClusterWide;
         "How long an idle compactor sleeps."
@@ -41,7 +41,7 @@ keys! { LOG: Broker;
         "What happens to old records: delete, compact, both, or nothing when empty."
     done "log.dir": List = "/tmp/kafka-logs", Any, High, ReadOnly;
         "Data directory when log.dirs is not set."
-    accepted "log.dir.failure.timeout.ms": Long = "30000", AtLeast(1), Low, ReadOnly;
+    done "log.dir.failure.timeout.ms": Long = "30000", AtLeast(1), Low, ReadOnly;
         "The process ends when a failed directory cannot be reported for this long."
     done "log.dirs": List = null, Any, High, ReadOnly;
         "Data directories, separated by commas."
