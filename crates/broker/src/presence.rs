@@ -126,7 +126,7 @@ impl Presence {
                 return;
             }
             match reach(&endpoints).await {
-                Some(Ok(taken)) => {
+                Some(Ok(mut taken)) => {
                     if tokio::time::timeout(LOOK, taken.lost()).await.is_ok() {
                         tokio::time::sleep(AGAIN).await;
                     }

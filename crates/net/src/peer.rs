@@ -249,7 +249,7 @@ pub struct Contact(TcpStream);
 
 impl Contact {
     /// Returns when the other side has closed it, or says what nobody asked for.
-    pub async fn lost(mut self) {
+    pub async fn lost(&mut self) {
         let _ = self.0.read(&mut [0; 1]).await;
     }
 }

@@ -19,12 +19,14 @@ pub struct Session {
     pub peer: SocketAddr,
     /// Who asks, as `Type:name`. `None` until a SASL listener's client has authenticated.
     pub principal: Option<Arc<str>>,
+    /// Monotonic milliseconds when it was accepted.
+    pub opened: Millis,
 }
 
 impl Session {
     /// A connection that has just been accepted.
     #[must_use]
-    pub fn new(connection: ConnectionInfo, anonymous: &Arc<str>) -> Self {
+    pub fn new(connection: ConnectionInfo, anonymous: &Arc<str>, now: Millis) -> Self {
         let principal = (!connection.protocol.sasl()).then(|| anonymous.clone());
         Self {
             connection: connection.id,
@@ -32,6 +34,7 @@ impl Session {
             protocol: connection.protocol,
             peer: connection.peer,
             principal,
+            opened: now,
         }
     }
 
@@ -57,6 +60,8 @@ pub struct RequestContext {
     pub listener: Arc<str>,
     /// The connection it came in on.
     pub connection: u64,
+    /// Monotonic milliseconds when that was accepted.
+    pub opened: Millis,
     /// The client's address.
     pub peer: SocketAddr,
     /// Who asks.

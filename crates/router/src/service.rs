@@ -52,6 +52,7 @@ impl Router {
             client_id: head.client_id,
             listener: session.listener.clone(),
             connection: session.connection,
+            opened: session.opened,
             peer: session.peer,
             principal: session.principal.clone(),
             now: self.clock.ticks(),
@@ -82,7 +83,7 @@ impl FrameService for Router {
     type Session = Session;
 
     fn open(&self, connection: ConnectionInfo) -> Session {
-        Session::new(connection, &self.anonymous)
+        Session::new(connection, &self.anonymous, self.clock.ticks())
     }
 
     fn call(&self, session: &mut Session, frame: Bytes) -> Outcome {

@@ -254,10 +254,12 @@ async fn a_contact_lasts_as_long_as_the_other_side() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("it is bound").port();
     let within = Duration::from_secs(5);
-    let lasting = tokio::spawn(contact("127.0.0.1", port, within).await.expect("somebody listens").lost());
+    let call = async || contact("127.0.0.1", port, within).await.expect("somebody listens");
+    let last = |mut contact: Contact| tokio::spawn(async move { contact.lost().await });
+    let lasting = last(call().await);
     let (held, _) = listener.accept().await.expect("a connection");
     // What nobody accepts lasts until the listener goes.
-    let waiting = tokio::spawn(contact("127.0.0.1", port, within).await.expect("somebody listens").lost());
+    let waiting = last(call().await);
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert!(!lasting.is_finished() && !waiting.is_finished());
     drop(held);

@@ -13,7 +13,7 @@ use ottla_protocol::{
     },
     persisted::metadata::{PartitionRecord, TopicRecord},
 };
-use ottla_types::NodeId;
+use ottla_types::{Millis, NodeId};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -137,6 +137,21 @@ async fn metadata_waits_for_the_new_leader_of_a_missing_one() {
     assert_eq!((leader(&told), brokers(&told)), (1, vec![1, 2]));
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(brokers(&answer(broker.ask(topic("foo"))).await), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_that_a_client_had_first_are_waited_for() {
+    let broker = broker();
+    let old = RequestContext { now: Millis(2000), ..on(api::METADATA, 12) };
+    let Reply::Later(asked) = broker.metadata.handle(&old, topic("foo")) else { panic!("it waits") };
+    let asked = tokio::spawn(asked);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    broker.losses.missing(2, 20);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!asked.is_finished());
+    broker.image.publish(image(1, true));
+    let told = timeout(MOMENT, asked).await.expect("it is decided").expect("no panic");
+    assert_eq!(leader(&told), 1);
 }
 
 #[tokio::test(start_paused = true)]

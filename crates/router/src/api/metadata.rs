@@ -5,7 +5,8 @@
 //! sees the gap (Kafka answers UNKNOWN_TOPIC_OR_PARTITION at once and lets the client ask again).
 //!
 //! An answer that would name a leader which this broker has just seen going away waits for the controller's decision, and
-//! who went away is listed a little longer: see `losses`.
+//! who went away is listed a little longer: see `losses`. Who asks again about topics over an old connection, where there
+//! are other brokers, has perhaps just lost one, and waits a few milliseconds so that it is known here.
 //!
 //! Versions: 0 takes an empty list for all topics, later ones null; 4 adds `allow_auto_topic_creation`; 7 leader epochs
 //! (KIP-320); 8 authorized operations (KIP-430), those of the cluster up to 10; 10 topic ids (KIP-516); 12 lookup by id;
@@ -23,6 +24,7 @@ use ottla_protocol::{
     },
 };
 use ottla_types::{ErrorCode, NO_LEADER, NodeId, TopicId};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::operations;
@@ -31,6 +33,10 @@ use crate::{Controllers, Handler, Losses, Reply, RequestContext};
 /// How long an answer waits for topics it had created. Longer than any healthy creation, shorter than any client's
 /// request timeout.
 const CREATION_WAIT: Duration = Duration::from_secs(5);
+/// Who asks over a connection that is older than this has been here before.
+const NEW_CONNECTION_MS: i64 = 1000;
+/// What made such a client ask again may be on its way here, too: so long it is waited for.
+const NEWS: Duration = Duration::from_millis(10);
 const NAME_MAX: usize = 249;
 /// The id that stands for a log dir that is lost: the greatest of the three that name no dir.
 const LOST_DIR: u128 = 2;
@@ -67,9 +73,10 @@ impl Handler for Metadata {
         let image = self.image.get();
         let missing =
             if self.auto_create && request.may_create { request.missing(&image) } else { Vec::new() };
-        let decision = self.losses.decision(&mut |broker| request.names_leader(&image, broker));
+        let again = asks_again(ctx, &request, &image);
+        let undecided = self.losses.decision(&mut |broker| request.names_leader(&image, broker)).is_some();
         let telling = Telling { cluster_id: self.cluster_id.clone(), losses: self.losses.clone() };
-        if missing.is_empty() && decision.is_none() {
+        if missing.is_empty() && !undecided && !again {
             return Reply::Now(request.answer(&image, ctx, &telling, &HashMap::new()));
         }
         let (cell, controllers, ctx) = (self.image.clone(), self.controllers.clone(), ctx.clone());
@@ -78,12 +85,23 @@ impl Handler for Metadata {
             if !missing.is_empty() {
                 refused = controllers.auto_create(missing, CREATION_WAIT).await;
             }
+            if again {
+                sleep(NEWS).await;
+            }
+            let image = cell.get();
+            let decision = telling.losses.decision(&mut |broker| request.names_leader(&image, broker));
             if let Some(decision) = decision {
                 decision.await;
             }
             request.answer(&cell.get(), &ctx, &telling, &refused)
         })
     }
+}
+
+/// Whether something may have happened that makes a client look who leads.
+fn asks_again(ctx: &RequestContext, request: &Asked, image: &Image) -> bool {
+    let wants_topics = request.topics.as_ref().is_none_or(|topics| !topics.is_empty());
+    wants_topics && ctx.now.since(ctx.opened) > NEW_CONNECTION_MS && image.alive_brokers().nth(1).is_some()
 }
 
 /// What every answer is made of beside the image.

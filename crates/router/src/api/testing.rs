@@ -176,6 +176,7 @@ pub(crate) fn context(api_key: i16, api_version: i16) -> RequestContext {
         client_id: None,
         listener: "CONTROLLER".into(),
         connection: 5,
+        opened: Millis(0),
         peer: ([127, 0, 0, 1], 1234).into(),
         principal: Some("User:ANONYMOUS".into()),
         now: Millis(0),
