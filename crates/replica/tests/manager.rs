@@ -269,3 +269,17 @@ async fn replicated_partitions_wait_for_their_followers() {
     // Alone now: its disk has to have it.
     assert_eq!(waiting.ticket.done().await, ErrorCode::NONE);
 }
+
+#[test]
+fn what_was_decided_in_another_leader_epoch_is_not_appended() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create(&manager, "a", 1);
+    let append = |epoch| manager.append(&replica, &batch(1), &AppendOptions::coordinator(epoch));
+    assert_eq!(append(0).expect("its epoch").base_offset, 0);
+    for epoch in [-1, 1] {
+        assert_eq!(append(epoch).expect_err("not its epoch").code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        assert_eq!(manager.settle(&replica, epoch).err(), Some(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+    }
+    assert_eq!(replica.view().log_end, 1);
+}

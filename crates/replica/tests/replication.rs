@@ -125,6 +125,24 @@ async fn what_an_old_leader_alone_has_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_settles_when_the_others_have_what_it_has() {
+    let cluster = Cluster::start(3, 1, 30_000);
+    acknowledged(&cluster, 1, 0, 0).await.expect("acknowledged");
+    // Broker 2 gets a record that 3 does not, and comes to lead.
+    cluster.cut(3, 1, true);
+    cluster.cut(3, 2, true);
+    let (_, _pending) = append(&cluster, 1, 0, 1, &ALL).expect("appended");
+    cluster.until("broker 2 has it", || cluster.replica(2, 0).view().log_end == 2).await;
+    cluster.lead(0, 2);
+    let (broker, replica) = (cluster.broker(2).expect("it runs"), cluster.replica(2, 0));
+    let ticket = broker.settle(&replica, replica.view().leader_epoch).expect("it leads");
+    assert_eq!(ticket.ready(), None, "should 3 lead next, the record is gone");
+    cluster.cut(3, 2, false);
+    assert_eq!(Ticket::wait_all(&[ticket], Duration::from_secs(10)).await, [ErrorCode::NONE]);
+    assert_eq!(cluster.replica(3, 0).view().log_end, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unclean_leader_makes_the_others_shorter() {
     let cluster = Cluster::start(2, 1, 30_000);
     for sequence in 0..3 {
