@@ -2,6 +2,8 @@
 //!
 //! Moves replicas of this broker to other log dirs. The answer says that a move has begun, not that it is over:
 //! DescribeLogDirs shows how far it is. A partition that is named in two dirs goes to the last of them.
+//!
+//! Not done: authorization.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 

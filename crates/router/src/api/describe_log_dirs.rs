@@ -2,6 +2,8 @@
 //!
 //! What is in each of this broker's log dirs: logs, and the copies that are to take their places. Versions: 3 adds an
 //! error of the whole, 4 the size of the volume, 5 whether the dir takes new replicas.
+//!
+//! Not done: authorization.
 
 use std::{
     collections::{HashMap, HashSet},
