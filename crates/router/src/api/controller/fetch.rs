@@ -139,7 +139,10 @@ impl Fetch {
 impl Served {
     /// The answer as of now, and whether it must not wait.
     fn read(&self, asked: &Asked, status: &mut watch::Receiver<ottla_raft::Status>) -> (FetchReply, bool) {
-        if let Err(code) = check_leader(&status.borrow_and_update(), asked.leader_epoch) {
+        // What is borrowed is given back before it is borrowed again for the answer: whoever wants to change it in
+        // between would wait for ever, and the second borrower for him.
+        let led = check_leader(&status.borrow_and_update(), asked.leader_epoch);
+        if let Err(code) = led {
             return (self.refused(asked, code), true);
         }
         let (start, end) = (self.log.start(), self.log.end());

@@ -176,3 +176,57 @@ async fn a_higher_high_watermark_is_news() {
     patient.topics[0].partitions[0].high_watermark = 0;
     assert!(matches!(node.handle(&context(api::FETCH, 18), patient), Reply::Now(_)));
 }
+
+/// A log that while it is looked at lets the quorum's status change, and waits for that.
+struct Changing(FakeLog, Arc<FakeQuorum>);
+
+impl MetadataLogView for Changing {
+    fn start(&self) -> Offset {
+        let (quorum, (done, is_done)) = (self.1.clone(), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            quorum.status.send_modify(|status| status.high_watermark += 1);
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(Duration::from_secs(10)).expect("nobody stands in the way");
+        self.0.start()
+    }
+
+    fn end(&self) -> Offset {
+        self.0.end()
+    }
+
+    fn epochs(&self) -> Vec<(LeaderEpoch, Offset)> {
+        self.0.epochs()
+    }
+
+    fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+    ) -> std::io::Result<smallvec::SmallVec<[ottla_net::Part; 2]>> {
+        self.0.read(from, max_bytes)
+    }
+
+    fn latest_snapshot(&self) -> Option<SnapshotId> {
+        self.0.latest_snapshot()
+    }
+
+    fn snapshot(
+        &self,
+        id: SnapshotId,
+        position: u64,
+        max_bytes: usize,
+    ) -> std::io::Result<Option<crate::SnapshotPiece>> {
+        self.0.snapshot(id, position, max_bytes)
+    }
+}
+
+/// The quorum's thread would wait for who answers, and who answers for the thread: no controller would ever answer again.
+#[tokio::test]
+async fn the_quorum_goes_on_while_an_answer_is_made() {
+    let quorum = FakeQuorum::new(true);
+    let log = Arc::new(Changing(FakeLog::new(0, &[1]), quorum.clone()));
+    let node = Fetch::new(quorum, image(), log, CLUSTER.into(), Arc::new(Stopped));
+    assert_eq!(said(&node, request(0, 0, 0)).await, refusal(74));
+    assert!(!ask(&node, 18, request(0, 0, 1)).await.topics[0].partitions[0].records.is_empty());
+}
