@@ -9,7 +9,10 @@ use ottla_coordinator::{CoordinatorConfig, OffsetsTopic};
 use ottla_groups::GroupsConfig;
 use ottla_metadata::{ConfigResource, Image};
 use ottla_records::{Codec, validate::TargetCompression};
-use ottla_replica::{AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ReplicaOptions, TopicSettings};
+use ottla_replica::{
+    AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ReplicaOptions, ReplicationSettings,
+    ReplicationSettingsOf, TopicSettings,
+};
 use ottla_storage::LogConfig;
 use ottla_types::NodeId;
 
@@ -18,6 +21,9 @@ use crate::log_dirs;
 pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings>) -> ReplicaOptions {
     let (node_id, started_with) = (config.node_id, started_with.clone());
     let (for_dirs, log_dirs) = (started_with.clone(), config.dirs.log_dirs.clone());
+    let for_replication = started_with.clone();
+    let fixed = Layers::new(started_with.clone(), Overrides::new(), Overrides::new());
+    let window_ms = fixed.number("replication.quota.window.size.seconds").saturating_mul(1000);
     ReplicaOptions {
         defaults_of: Some(DefaultsOf(Arc::new(move |image| {
             topic_settings(&TopicConfig::resolve(&Overrides::new(), &layers(image, &started_with, node_id)))
@@ -26,6 +32,11 @@ pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings
         dirs_of: Some(DirSettingsOf(Arc::new(move |image| {
             dir_settings(&layers(image, &for_dirs, node_id), &log_dirs)
         }))),
+        replication: replication_settings(&fixed),
+        replication_of: Some(ReplicationSettingsOf(Arc::new(move |image| {
+            replication_settings(&layers(image, &for_replication, node_id))
+        }))),
+        throttle_window: (usize::try_from(fixed.number("replication.quota.window.num")).unwrap_or(11), window_ms),
         defaults: topic_settings(&config.topic_defaults),
         acks_all_fsync: match config.dirs.acks_all_fsync {
             AcksAllFsync::Alone => AckFsync::Alone,
@@ -51,6 +62,14 @@ fn dir_settings(layers: &Layers, log_dirs: &[String]) -> DirSettings {
     DirSettings {
         cordoned: log_dirs::cordoned(&layers.list("cordoned.log.dirs"), log_dirs),
         move_bytes_per_second: layers.number("replica.alter.log.dirs.io.max.bytes.per.second"),
+    }
+}
+
+fn replication_settings(layers: &Layers) -> ReplicationSettings {
+    ReplicationSettings {
+        leader_throttled_rate: layers.number("leader.replication.throttled.rate"),
+        follower_throttled_rate: layers.number("follower.replication.throttled.rate"),
+        fetchers: layers.int("num.replica.fetchers").max(1).unsigned_abs(),
     }
 }
 
@@ -85,6 +104,7 @@ fn topic_settings(topic: &TopicConfig) -> TopicSettings {
         min_insync_replicas: topic.min_insync_replicas.unsigned_abs() as usize,
         flush_messages: topic.flush_messages,
         flush_ms: topic.flush_ms,
+        ..TopicSettings::default()
     }
 }
 

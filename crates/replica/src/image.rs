@@ -73,6 +73,7 @@ impl ReplicaManager {
         let new_configs = !Arc::ptr_eq(&before.configs, &image.configs);
         if first || new_configs {
             self.follow_dir_settings(image);
+            self.follow_replication_settings(image);
         }
         if !delta.is_empty() {
             self.apply_topics(&mut hosting, &delta, &mut changes);

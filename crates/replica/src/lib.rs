@@ -27,6 +27,7 @@ mod read;
 mod replica;
 mod settings;
 mod sync;
+mod throttle;
 mod ticket;
 mod upkeep;
 
@@ -47,4 +48,5 @@ pub use poll::LongPoll;
 pub use read::{Fetched, ReadAs, ReadRequest};
 pub use replica::{Replica, View};
 pub use settings::TopicSettings;
+pub use throttle::{ReplicationSettings, ReplicationSettingsOf, ThrottledReplicas};
 pub use ticket::Ticket;

@@ -23,6 +23,7 @@ use crate::{
     fetcher::Replication,
     load::{Finder, Found, Loaded},
     moves::Moves,
+    throttle::Throttles,
     upkeep::{Upkeep, snapshot},
 };
 
@@ -86,6 +87,7 @@ pub struct ReplicaManager {
     /// How many dirs are offline, once that has had its effect.
     pub(crate) failures: watch::Sender<usize>,
     pub(crate) moves: Arc<Moves>,
+    pub(crate) throttles: Throttles,
     pub(crate) assignments: Assignments,
     pub(crate) me: Weak<Self>,
     pub(crate) registry: ArcSwap<Registry>,
@@ -130,6 +132,7 @@ impl ReplicaManager {
         let manager = Arc::new_cyclic(|me| Self {
             dir_settings: ArcSwap::from_pointee(options.dirs.clone()),
             failures: watch::Sender::new(options.offline_dirs.len()),
+            throttles: Throttles::new(&options.replication, options.throttle_window),
             options,
             clock,
             dirs,

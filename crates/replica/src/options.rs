@@ -9,7 +9,7 @@ use std::{
 use ottla_metadata::Image;
 use ottla_types::NodeId;
 
-use crate::TopicSettings;
+use crate::{ReplicationSettings, ReplicationSettingsOf, TopicSettings};
 
 /// When acks=all waits for the disk (`ottla.acks.all.fsync`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +77,12 @@ pub struct ReplicaOptions {
     pub dirs: DirSettings,
     /// The same once they were changed at run time. `None` leaves `dirs` in force.
     pub dirs_of: Option<DirSettingsOf>,
+    /// Settings of replication, as the broker was started with.
+    pub replication: ReplicationSettings,
+    /// The same once they were changed at run time. `None` leaves `replication` in force.
+    pub replication_of: Option<ReplicationSettingsOf>,
+    /// `replication.quota.window.num`, and `replication.quota.window.size.seconds` in milliseconds.
+    pub throttle_window: (usize, i64),
     /// Log dirs that could not be opened: what may be in them is not created elsewhere.
     pub offline_dirs: Vec<PathBuf>,
     /// When acks=all waits for the disk.
@@ -105,6 +111,9 @@ impl ReplicaOptions {
             defaults_of: None,
             dirs: DirSettings::default(),
             dirs_of: None,
+            replication: ReplicationSettings::default(),
+            replication_of: None,
+            throttle_window: (11, 1000),
             offline_dirs: Vec::new(),
             acks_all_fsync: AckFsync::Alone,
             producer_id_expiration_ms: 86_400_000,

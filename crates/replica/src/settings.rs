@@ -6,6 +6,8 @@ use ottla_metadata::ConfigValues;
 use ottla_records::{Codec, TimestampType, validate::TargetCompression};
 use ottla_storage::LogConfig;
 
+use crate::ThrottledReplicas;
+
 /// Settings of one topic that appends, reads and the log depend on. Values were checked when they were set; one that
 /// does not parse all the same leaves the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,10 @@ pub struct TopicSettings {
     pub flush_messages: i64,
     /// `flush.ms`: how long records may be unsynced. `i64::MAX` leaves it to the kernel.
     pub flush_ms: i64,
+    /// `leader.replication.throttled.replicas`.
+    pub leader_throttled: ThrottledReplicas,
+    /// `follower.replication.throttled.replicas`.
+    pub follower_throttled: ThrottledReplicas,
 }
 
 impl Default for TopicSettings {
@@ -48,6 +54,8 @@ impl Default for TopicSettings {
             min_insync_replicas: 1,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
+            leader_throttled: ThrottledReplicas::None,
+            follower_throttled: ThrottledReplicas::None,
         }
     }
 }
@@ -92,6 +100,8 @@ impl TopicSettings {
             min_insync_replicas: parse(values, "min.insync.replicas", self.min_insync_replicas),
             flush_messages: parse(values, "flush.messages", self.flush_messages),
             flush_ms: parse(values, "flush.ms", self.flush_ms),
+            leader_throttled: throttled(values, "leader.replication.throttled.replicas"),
+            follower_throttled: throttled(values, "follower.replication.throttled.replicas"),
         }
     }
 
@@ -114,6 +124,10 @@ fn text<'a>(values: &'a ConfigValues, key: &str) -> Option<&'a str> {
 
 fn parse<T: FromStr>(values: &ConfigValues, key: &str, default: T) -> T {
     text(values, key).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn throttled(values: &ConfigValues, key: &str) -> ThrottledReplicas {
+    text(values, key).map_or(ThrottledReplicas::None, ThrottledReplicas::parse)
 }
 
 fn compression(values: &ConfigValues, default: TargetCompression) -> TargetCompression {

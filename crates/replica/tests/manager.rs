@@ -5,7 +5,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{Node, batch, idempotent};
-use ottla_protocol::persisted::metadata::ConfigRecord;
+use ottla_protocol::persisted::metadata::{ConfigRecord, PartitionChangeRecord};
 use ottla_replica::{
     AppendOptions, FollowerFetch, Isolation, Leadership, LongPoll, OffsetQuery, Origin, ReadAs, ReadRequest,
     Replica, Ticket,
@@ -282,4 +282,70 @@ fn what_was_decided_in_another_leader_epoch_is_not_appended() {
         assert_eq!(manager.settle(&replica, epoch).err(), Some(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     }
     assert_eq!(replica.view().log_end, 1);
+}
+
+/// KIP-207: until a new leader knows that what it has is committed, the end it would tell may be before one that was told.
+#[test]
+fn a_new_leader_tells_no_end_before_it_knows_its_high_watermark() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create_replicated(&manager, "a", &[1, 2]);
+    manager.append(&replica, &common::batch_at(&[1_000, 2_000]), &ONE).expect("appended");
+    let ask =
+        |query, isolation| manager.list_offset(&replica, query, isolation, -1).map(|found| found.offset);
+    assert_eq!(ask(OffsetQuery::Latest, Isolation::Uncommitted), Ok(0), "nobody else has it yet");
+    let id = replica.id().topic.0;
+    let elected = || {
+        PartitionChangeRecord::default()
+            .with_topic_id(id)
+            .with_partition_id(0)
+            .with_leader(1)
+            .with_isr(Some(vec![1, 2]))
+    };
+    node.apply(&manager, elected());
+    assert_eq!(replica.view().leader_epoch, 1);
+    let unknown = Err(ErrorCode::OFFSET_NOT_AVAILABLE);
+    for isolation in [Isolation::Uncommitted, Isolation::Committed] {
+        assert_eq!(ask(OffsetQuery::Latest, isolation), unknown);
+        assert_eq!(ask(OffsetQuery::At(1_000), isolation), unknown);
+        assert_eq!(ask(OffsetQuery::Earliest, isolation), Ok(0));
+    }
+    assert_eq!(ask(OffsetQuery::Latest, Isolation::Replica), Ok(2), "followers ask for the log's end");
+    let fetch = FollowerFetch { broker: 2, broker_epoch: -1, offset: 2, log_start: 0 };
+    manager.follower_fetched(&replica, fetch);
+    assert_eq!(ask(OffsetQuery::Latest, Isolation::Uncommitted), Ok(2));
+    assert_eq!(ask(OffsetQuery::At(1_000), Isolation::Committed), Ok(0));
+}
+
+/// KIP-73.
+#[test]
+fn followers_that_are_not_in_sync_are_held_back_above_the_rate() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create_replicated(&manager, "a", &[1, 2]);
+    let throttle = |value: &'static str| {
+        let record = ConfigRecord::default()
+            .with_resource_type(2)
+            .with_resource_name("a".to_owned().into())
+            .with_name("leader.replication.throttled.replicas".to_owned().into())
+            .with_value(Some(value.to_owned().into()));
+        node.apply(&manager, record);
+    };
+    let rate = usize::try_from(common::THROTTLED_RATE).expect("small");
+    manager.sent_to_follower(&replica, 100 * rate);
+    throttle("0:1,5:9");
+    assert!(!manager.holds_back(&replica, 3), "what was sent before does not count");
+    manager.sent_to_follower(&replica, rate);
+    assert!(!manager.holds_back(&replica, 3), "not more than the rate");
+    manager.sent_to_follower(&replica, rate);
+    assert!(manager.holds_back(&replica, 3));
+    assert!(!manager.holds_back(&replica, 2), "in sync");
+    node.clock_to(12_000);
+    assert!(!manager.holds_back(&replica, 3), "two seconds have passed for two seconds' bytes");
+    node.clock_to(11_000);
+    assert!(manager.holds_back(&replica, 3));
+    throttle("0:2");
+    assert!(!manager.holds_back(&replica, 3), "another broker's replica is meant");
+    throttle("*");
+    assert!(manager.holds_back(&replica, 3));
 }

@@ -7,9 +7,9 @@ use super::keys;
 keys! { EXTRA: Broker;
     accepted "allow.everyone.if.no.acl.found": Unknown = null, Any, Medium, ReadOnly, internal;
         "Lets everybody use a resource that has no ACL."
-    accepted "follower.replication.throttled.rate": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
+    done "follower.replication.throttled.rate": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
         "Bytes per second the throttled replicas of this broker may fetch."
-    accepted "leader.replication.throttled.rate": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
+    done "leader.replication.throttled.rate": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
         "Bytes per second the throttled replicas of this broker may send."
     done "replica.alter.log.dirs.io.max.bytes.per.second": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
         "Bytes per second moved between this broker's data directories."

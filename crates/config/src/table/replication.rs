@@ -59,9 +59,9 @@ keys! { REPLICATION: Broker;
         "Receive buffer of a follower's socket."
     done "replica.socket.timeout.ms": Int = "30000", Any, High, ReadOnly;
         "Socket timeout of a follower."
-    accepted "replication.quota.window.num": Int = "11", AtLeast(1), Low, ReadOnly;
+    done "replication.quota.window.num": Int = "11", AtLeast(1), Low, ReadOnly;
         "Samples kept for the replication throttle."
-    accepted "replication.quota.window.size.seconds": Int = "1", AtLeast(1), Low, ReadOnly;
+    done "replication.quota.window.size.seconds": Int = "1", AtLeast(1), Low, ReadOnly;
         "Length of a sample of the replication throttle."
     done "unclean.leader.election.enable": Boolean = "false", Any, High, ClusterWide;
         "Lets a replica outside the in-sync set lead, which may lose records."

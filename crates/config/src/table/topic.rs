@@ -25,13 +25,13 @@ keys! { TOPIC: Topic;
         "Records a partition takes before it is synced to disk."
     done "flush.ms": Long = "9223372036854775807", AtLeast(0), Medium, Dynamic;
         "Longest time records stay unsynced."
-    accepted "follower.replication.throttled.replicas": List = "", ThrottledReplicas, Medium, Dynamic;
+    done "follower.replication.throttled.replicas": List = "", ThrottledReplicas, Medium, Dynamic;
         "Replicas whose incoming replication is throttled, partition:broker or *."
     done "index.interval.bytes": Int = "4096", AtLeast(0), Medium, Dynamic;
         "Bytes of log between two index entries."
     done "internal.segment.bytes": Int = null, Any, Medium, Dynamic, internal;
         "Segment size without its lower limit, for tests."
-    accepted "leader.replication.throttled.replicas": List = "", ThrottledReplicas, Medium, Dynamic;
+    done "leader.replication.throttled.replicas": List = "", ThrottledReplicas, Medium, Dynamic;
         "Replicas whose outgoing replication is throttled, partition:broker or *."
     accepted "local.retention.bytes": Long = "-2", AtLeast(-2), Medium, Dynamic;
         "Tiered: bytes kept locally, -2 for the same as retention.bytes."

@@ -10,6 +10,8 @@ use super::session::{Asked, Session, Wish};
 const FIRST_BACKOFF_MS: i64 = 10;
 /// A long poll is interrupted for the sake of others no more often than this.
 const INTERRUPT_MS: i64 = 50;
+/// What is throttled is left alone for so long at a time.
+const THROTTLE_MS: i64 = 100;
 /// A partition that was refused more often than this waits for the poll that is under way.
 const PATIENT_FROM: u32 = 6;
 
@@ -28,10 +30,21 @@ enum Stage {
     Ready,
     /// Its end is not in the leader's log: where that starts and ends is asked first.
     Lost,
-    /// Left alone until then; lost again afterwards, or not.
-    Waiting(Millis, bool),
+    /// Left alone until then.
+    Waiting(Millis, Reason),
     /// Not fetched until it is assigned anew.
     Failed,
+}
+
+/// Why a partition is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// It was refused.
+    Refused,
+    /// The same, and its end is still not in the leader's log.
+    Lost,
+    /// The quota is used up.
+    Throttled,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +54,8 @@ struct Followed {
     stage: Stage,
     /// Errors since something went well.
     failures: u32,
+    /// It has all that the leader has said is committed.
+    caught_up: bool,
 }
 
 impl Followed {
@@ -114,7 +129,9 @@ impl Core {
     /// Follows a partition from `position` on, whatever was known of it.
     pub(crate) fn assign(&mut self, key: TopicPartitionId, leader_epoch: LeaderEpoch, position: Position) {
         self.remove(&key);
-        self.partitions.insert(key, Followed { leader_epoch, position, stage: Stage::Failed, failures: 0 });
+        let stage = Stage::Failed;
+        self.partitions
+            .insert(key, Followed { leader_epoch, position, stage, failures: 0, caught_up: false });
         self.enter(key, Stage::Ready);
     }
 
@@ -145,11 +162,13 @@ impl Core {
             }
             Stage::Failed => {}
         }
+        // What was throttled comes with the next poll; none is given up for it.
+        let patient = matches!(followed.stage, Stage::Waiting(_, Reason::Throttled));
         followed.stage = stage;
         match stage {
             Stage::Ready => {
                 self.ready += 1;
-                self.left_out |= followed.failures < PATIENT_FROM;
+                self.left_out |= followed.failures < PATIENT_FROM && !patient;
             }
             Stage::Lost => {
                 self.lost.insert(key);
@@ -167,8 +186,27 @@ impl Core {
         while let Some(&(until, key)) = self.waiting.first()
             && until <= now
         {
-            let lost = matches!(self.partitions[&key].stage, Stage::Waiting(_, true));
+            let lost = matches!(self.partitions[&key].stage, Stage::Waiting(_, Reason::Lost));
             self.enter(key, if lost { Stage::Lost } else { Stage::Ready });
+        }
+    }
+
+    /// The quota is used up: those that are throttled are left out for a while, unless they are in sync (KIP-73). To be
+    /// said before [`next`](Self::next), as long as it is so.
+    pub(crate) fn throttle(&mut self, now: Millis, is_throttled: impl Fn(&TopicPartitionId) -> bool) {
+        self.wake(now);
+        let lagging =
+            self.partitions.iter().filter(|(_, one)| one.stage == Stage::Ready && !one.caught_up);
+        let held: Vec<_> = lagging.map(|(key, _)| *key).filter(|key| is_throttled(key)).collect();
+        for key in held {
+            self.enter(key, Stage::Waiting(now.plus(THROTTLE_MS), Reason::Throttled));
+        }
+    }
+
+    /// Whether a partition has all that its leader says is committed.
+    pub(crate) fn caught_up(&mut self, key: &TopicPartitionId, is_so: bool) {
+        if let Some(followed) = self.partitions.get_mut(key) {
+            followed.caught_up = is_so;
         }
     }
 
@@ -269,7 +307,8 @@ impl Core {
         followed.failures = followed.failures.saturating_add(1);
         let failures = followed.failures - 1;
         let until = now.plus(self.backoff(failures));
-        self.enter(*key, Stage::Waiting(until, lost));
+        let reason = if lost { Reason::Lost } else { Reason::Refused };
+        self.enter(*key, Stage::Waiting(until, reason));
     }
 
     /// A partition cannot be followed (its disk failed), until it is assigned anew.

@@ -83,13 +83,26 @@ impl Lane {
                 self.changed.notified().await;
                 continue;
             };
-            let step = self.core.lock().next(now);
+            let step = self.step(&manager, now);
             match step {
                 Step::Rest(until) => self.rest(until.map(|until| until.since(now))).await,
                 Step::Locate(lost) => self.locate(&manager, &*link, asker, &lost).await,
                 Step::Fetch(asked) => self.fetch(&manager, &*link, asker, &asked).await,
             }
         }
+    }
+
+    fn step(&self, manager: &Weak<ReplicaManager>, now: Millis) -> Step {
+        let mut core = self.core.lock();
+        if let Some(manager) = manager.upgrade()
+            && manager.throttles.follower.is_exceeded(now)
+        {
+            let throttled = |key: &TopicPartitionId| {
+                manager.by_id(*key).is_some_and(|replica| manager.is_follower_throttled(&replica))
+            };
+            core.throttle(now, throttled);
+        }
+        core.next(now)
     }
 
     async fn rest(&self, ms: Option<i64>) {
@@ -170,6 +183,9 @@ impl Lane {
         }
         let Verdict::Use(offset, epoch) = verdict else { return };
         let Some(replica) = manager.by_id(said.key) else { return };
+        if !said.records.is_empty() && manager.is_follower_throttled(&replica) {
+            manager.throttles.follower.record(now, said.records.len());
+        }
         let leader = LeaderRef { node: self.leader, epoch };
         let followed = match said.diverging {
             Some(end) => manager.correct(&replica, leader, Event::Diverged(end)),
@@ -192,7 +208,10 @@ impl Lane {
                 core.progressed(&said.key, epoch, position);
                 core.refused(&said.key, false, now);
             }
-            Ok(position) => core.progressed(&said.key, epoch, position),
+            Ok(position) => {
+                core.progressed(&said.key, epoch, position);
+                core.caught_up(&said.key, position.log_end >= said.high_watermark);
+            }
             Err(error) => {
                 drop(core);
                 self.not_followed(manager, &said.key, epoch, error, now);

@@ -90,10 +90,12 @@ struct Place {
 #[derive(Default)]
 struct Lanes {
     lanes: HashMap<(NodeId, u32), Arc<Lane>>,
-    /// The leader in whose lane a partition is.
-    follows: HashMap<TopicPartitionId, NodeId>,
+    /// The leader and the number of the lane in which a partition is.
+    follows: HashMap<TopicPartitionId, (NodeId, u32)>,
     places: HashMap<NodeId, Place>,
     stopped: bool,
+    /// Lanes to each leader, when that was changed at run time.
+    fetchers: Option<u32>,
 }
 
 /// The fetchers of this broker, and the sender of in-sync sets.
@@ -123,6 +125,7 @@ impl ReplicaManager {
         }
         let replication = self.replication.get().expect("set on the line before");
         replication.brokers_changed(&hosting.image);
+        self.follow_replication_settings(&hosting.image);
         let mut following = Vec::new();
         self.each(|replica| {
             let view = replica.view();
@@ -186,12 +189,13 @@ impl Replication {
         }
         let mut touched: HashMap<(NodeId, u32), Arc<Lane>> = HashMap::new();
         for (replica, following) in changes {
-            let (key, number) = (replica.id(), fetcher_of(&replica.name, self.parts.options.fetchers));
-            if let Some(leader) = lanes.follows.remove(&key)
-                && let Some(lane) = lanes.lanes.get(&(leader, number))
+            let fetchers = lanes.fetchers.unwrap_or(self.parts.options.fetchers);
+            let (key, number) = (replica.id(), fetcher_of(&replica.name, fetchers));
+            if let Some(place) = lanes.follows.remove(&key)
+                && let Some(lane) = lanes.lanes.get(&place)
             {
                 lane.core.lock().remove(&key);
-                touched.insert((leader, number), Arc::clone(lane));
+                touched.insert(place, Arc::clone(lane));
             }
             if following.leader == NO_LEADER || replica.is_offline() {
                 continue;
@@ -199,7 +203,7 @@ impl Replication {
             let place = (following.leader, number);
             let lane = Arc::clone(self.lane(&mut lanes, place));
             lane.core.lock().assign(key, following.leader_epoch, replica.position());
-            lanes.follows.insert(key, following.leader);
+            lanes.follows.insert(key, place);
             touched.insert(place, lane);
         }
         for (place, lane) in touched {
@@ -220,6 +224,30 @@ impl Replication {
             self.parts.runtime.spawn(Arc::clone(&lane).run(Weak::clone(&self.manager)));
             lane
         })
+    }
+
+    /// Follows with so many lanes to each leader from now on: partitions that belong in another one move there.
+    pub(crate) fn set_fetchers(&self, fetchers: u32, manager: &ReplicaManager) {
+        let placed = {
+            let mut lanes = self.lanes.lock();
+            let before = lanes.fetchers.unwrap_or(self.parts.options.fetchers);
+            if before == fetchers {
+                return;
+            }
+            lanes.fetchers = Some(fetchers);
+            lanes.follows.clone()
+        };
+        let mut moved = Vec::new();
+        manager.each(|replica| {
+            let view = replica.view();
+            let number = fetcher_of(&replica.name, fetchers);
+            if !view.is_leader && placed.get(&replica.id()).is_some_and(|(_, held)| *held != number) {
+                let leader_epoch = view.leader_epoch;
+                moved.push((Arc::clone(replica), Following { leader: view.leader, leader_epoch }));
+            }
+        });
+        tracing::info!("Follows with {fetchers} fetchers to each leader: {} partitions move", moved.len());
+        self.follow(moved);
     }
 
     /// There are in-sync sets to be asked for.

@@ -13,11 +13,14 @@ use bytes::Bytes;
 use ottla_metadata::{Fact, Image};
 use ottla_protocol::persisted::metadata::{MetadataRecord, PartitionRecord, RemoveTopicRecord, TopicRecord};
 use ottla_records::{BatchBuilder, Producer};
-use ottla_replica::{Replica, ReplicaManager, ReplicaOptions};
+use ottla_replica::{Replica, ReplicaManager, ReplicaOptions, ReplicationSettings};
 use ottla_storage::{DirOptions, LogDir, MetaProperties};
 use ottla_types::{Clock, Millis};
 use parking_lot::Mutex;
 use uuid::Uuid;
+
+/// `leader.replication.throttled.rate`.
+pub const THROTTLED_RATE: i64 = 1_000;
 
 #[derive(Debug, Default)]
 pub struct TestClock(AtomicI64);
@@ -52,7 +55,10 @@ impl Node {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let dir =
             LogDir::open(self.temporary.path(), DirOptions::default(), Arc::clone(&clock)).expect("opens");
-        let manager = ReplicaManager::open(ReplicaOptions::new(1), vec![dir], clock).expect("opens");
+        let replication =
+            ReplicationSettings { leader_throttled_rate: THROTTLED_RATE, ..ReplicationSettings::default() };
+        let options = ReplicaOptions { replication, ..ReplicaOptions::new(1) };
+        let manager = ReplicaManager::open(options, vec![dir], clock).expect("opens");
         manager.apply_image(&Arc::new(self.image.lock().0.clone()));
         manager
     }

@@ -218,14 +218,16 @@ impl Shared {
             return Found::new(held, Err(code));
         }
         let preferred = self.preferred(replica, wanted, terms);
+        let held_back = match terms.reader {
+            ReadAs::Follower(broker) => self.replicas.holds_back(replica, broker),
+            ReadAs::Uncommitted | ReadAs::Committed => false,
+        };
+        let nothing = preferred.is_some() || held_back;
         let fetched = replica.read(&ReadRequest {
             from: wanted.fetch_offset,
-            // Whoever is sent elsewhere gets nothing here.
-            max_bytes: match preferred {
-                Some(_) => 0,
-                None => usize::try_from(wanted.max_bytes).unwrap_or(0).min(left),
-            },
-            at_least_one_batch: first && preferred.is_none(),
+            // Whoever is sent elsewhere gets nothing here, nor does a follower whose quota is used up (KIP-73).
+            max_bytes: if nothing { 0 } else { usize::try_from(wanted.max_bytes).unwrap_or(0).min(left) },
+            at_least_one_batch: first && !nothing,
             reader: terms.reader,
             leader_only: terms.leader_only,
             current_leader_epoch: wanted.current_leader_epoch,
@@ -308,6 +310,13 @@ impl Shared {
     }
 
     fn reply(&self, wanted: Vec<Wanted>, found: Vec<Found>, terms: &Terms) -> FetchReply {
+        if matches!(terms.reader, ReadAs::Follower(_)) {
+            for one in &found {
+                if let Some(replica) = &one.replica {
+                    self.replicas.sent_to_follower(replica, bytes(one));
+                }
+            }
+        }
         let chosen = match terms.mode {
             Mode::Incremental { id, epoch } => {
                 let news = wanted.iter().zip(&found).map(|(wanted, found)| (&wanted.key, news(found)));

@@ -130,6 +130,31 @@ fn a_poll_under_way_is_given_up_for_a_new_partition_but_not_all_the_time() {
 }
 
 #[test]
+fn what_is_throttled_pauses_while_it_lags_and_interrupts_nobody() {
+    let mut core = core(3);
+    core.caught_up(&key(1), true);
+    let throttled = |key: &TopicPartitionId| key.partition < 2;
+    core.throttle(Millis(1000), throttled);
+    let asked = fetch(&mut core, 1000);
+    assert_eq!(named(&asked), [(1, 10), (2, 10)], "in sync, or not throttled");
+    // The poll that is under way is not given up when its time has come.
+    let _ = core.interrupt_at(Millis(1100));
+    assert!(!core.is_left_out());
+    assert!(core.answered(Millis(1101), ErrorCode::NONE, 7));
+    core.throttle(Millis(1101), throttled);
+    assert_eq!(named(&fetch(&mut core, 1101)), [], "still above");
+    assert!(core.answered(Millis(1150), ErrorCode::NONE, 7));
+    assert_eq!(named(&fetch(&mut core, 1150)), [], "no longer above, but waits out its pause");
+    assert!(core.answered(Millis(1201), ErrorCode::NONE, 7));
+    assert_eq!(named(&fetch(&mut core, 1201)), [(0, 10)]);
+    // It falls behind: the quota is for it, too.
+    core.caught_up(&key(1), false);
+    assert!(core.answered(Millis(1300), ErrorCode::NONE, 7));
+    core.throttle(Millis(1300), |_| true);
+    assert_eq!(core.next(Millis(1300)), Step::Rest(Some(Millis(1400))));
+}
+
+#[test]
 fn a_leader_that_does_not_answer_is_left_alone() {
     let mut core = core(1);
     fetch(&mut core, 0);
