@@ -113,6 +113,10 @@ fn refusal(node_id: NodeId, cluster_id: &str, code: ErrorCode) -> String {
             "The controllers refused broker {node_id}: the cluster uses features that this release does not know \
              ({code})"
         ),
+        ErrorCode::INVALID_REGISTRATION => format!(
+            "The controllers refused broker {node_id}: a log directory of it is another broker's (was it copied?), or it \
+             says too little of itself; the active controller's log has more ({code})"
+        ),
         ErrorCode::NOT_CONTROLLER | ErrorCode::REQUEST_TIMED_OUT => {
             format!("Broker {node_id} could not be registered: no active controller was found ({code})")
         }

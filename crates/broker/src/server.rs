@@ -15,7 +15,7 @@ use ottla_storage::LogDir;
 use ottla_types::Clock;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::{
@@ -96,10 +96,20 @@ impl Server {
         if let Some(parts) = parts {
             let joining = BrokerRole::join(parts, &server.shared, &server.dirs, bound.broker, &applier);
             let fault = server.metadata.fault();
-            server.broker = Some(tokio::select! {
-                joined = joining => joined?,
-                fault = fault => anyhow::bail!("Encountered fatal fault: {fault}"),
-            });
+            let joined = tokio::select! {
+                joined = joining => joined,
+                fault = fault => Err(anyhow::anyhow!("Encountered fatal fault: {fault}")),
+            };
+            match joined {
+                Ok(broker) => server.broker = Some(broker),
+                Err(error) => {
+                    // Its threads need the runtime, which ends with this error.
+                    if let Err(also) = server.metadata.stop().await {
+                        warn!("{also:#}");
+                    }
+                    return Err(error);
+                }
+            }
         }
         Ok(server)
     }

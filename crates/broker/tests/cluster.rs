@@ -76,6 +76,13 @@ fn create(node: &Node, replicas: i16) {
     assert_eq!(created.topics[0].error_code, 0, "{created:?}");
 }
 
+/// The id of a node's log dir.
+fn directory_id(place: &Place) -> String {
+    let text = std::fs::read_to_string(place.home.data().join("meta.properties")).expect("it is formatted");
+    let id = text.lines().find_map(|line| line.strip_prefix("directory.id="));
+    id.expect("every log dir has one").to_owned()
+}
+
 /// All three replicas of all partitions are in sync.
 fn whole(metadata: &MetadataResponse) -> bool {
     metadata.brokers.len() == 3
@@ -159,6 +166,19 @@ fn a_controller_and_a_broker_apart_and_both_come_back() {
     let stranger = Place::new(2, "c3RyYW5nZXItY2x1c3Rlcg", &listener);
     let said = stranger.home.refused(&[stranger.file()]);
     assert!(said.contains("another cluster"), "{said}");
+    // One whose log dir was copied from the broker's.
+    let copy = Place::new(3, CLUSTER_ID, &listener);
+    let directory = directory_id(&hands);
+    let own = directory_id(&copy);
+    let file = copy.home.data().join("meta.properties");
+    let text = std::fs::read_to_string(&file).expect("read").replace(&own, &directory);
+    std::fs::write(&file, text).expect("written");
+    let said = copy.home.refused(&[copy.file()]);
+    assert!(said.contains("is another broker's"), "{said}");
+    let said = leads.log.text();
+    for why in ["another process with this node.id", "it is of cluster c3Ry", "belongs to broker 1"] {
+        assert!(said.contains(why), "the controller never said {why}:\n{said}");
+    }
 
     // The broker is killed, then both are stopped and come back with what they had.
     node.kill();
@@ -174,4 +194,38 @@ fn a_controller_and_a_broker_apart_and_both_come_back() {
     node.assert_well();
     assert_eq!(node.terminate().code(), Some(0));
     leads.terminate();
+}
+
+#[test]
+fn controllers_that_do_not_belong_are_refused() {
+    let mut cluster = Three::start("");
+    // One that was formatted for another cluster, and one that takes the id of another's node.
+    let stranger = cluster.nodes.remove(&3).expect("it runs");
+    stranger.kill();
+    let text = std::fs::read_to_string(cluster.places[&3].file()).expect("read");
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with("log.dirs") && !line.starts_with("node.id")).collect();
+    let place = Place::new(3, "c3RyYW5nZXItY2x1c3Rlcg", &lines.join("\n"));
+    let process = place.home.spawn(&[place.file()]);
+    process.log.wait_for("belongs to another cluster");
+    drop(process);
+    let said: String = cluster.nodes.values().map(Node::said).collect();
+    assert!(said.contains("it is of cluster c3RyYW5nZXItY2x1c3Rlcg"), "{said}");
+    cluster.restart(3);
+
+    let [broker, controller] = ports();
+    let listeners = format!("listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}");
+    let lines: Vec<&str> =
+        lines.iter().map(|line| if line.starts_with("listeners") { &*listeners } else { line }).collect();
+    let place = Place::new(3, CLUSTER_ID, &lines.join("\n"));
+    let process = place.home.spawn(&[place.file()]);
+    process.log.wait_for("another process with this node.id is a member of the quorum");
+    drop(process);
+    create(&cluster.nodes[&1], 3);
+    cluster.await_topic("in sync", whole);
+    let said: String = cluster.nodes.values().map(Node::said).collect();
+    assert!(said.contains("another process with this node.id is a member"), "{said}");
+    for node in cluster.nodes.values() {
+        node.assert_well();
+    }
 }

@@ -1,6 +1,7 @@
 //! Brokers: who is registered, who lives, who is fenced (KIP-500, KIP-631, KIP-841, KIP-966).
 
 mod heartbeat;
+mod refusal;
 mod registration;
 mod soft;
 
@@ -13,6 +14,7 @@ use ottla_protocol::{
 };
 use ottla_types::{ErrorCode, Millis, NodeId};
 
+pub use refusal::registration_refusal;
 pub use registration::check_features;
 pub use soft::Soft;
 pub(crate) use soft::Timer;

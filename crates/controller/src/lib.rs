@@ -31,7 +31,7 @@ use ottla_protocol::{StrBytes, persisted::metadata::MetadataRecord};
 use ottla_types::{LeaderEpoch, Millis, Offset};
 use std::sync::Arc;
 
-pub use brokers::{Soft, check_features};
+pub use brokers::{Soft, check_features, registration_refusal};
 pub use command::{Answer, Command};
 pub use features::ELR_NEEDS;
 pub use placement::{Place, Spot, place};

@@ -171,14 +171,24 @@ impl<M: Machine> Handle<M> {
 
     /// Messages of a node of the same cluster came over `connection`; without any it only says that it is there. What
     /// it sends in another's name is dropped.
-    pub fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) {
-        let known = self.shared.connections.lock().insert(connection, sender.clone());
+    ///
+    /// False, and nothing is taken, when static voters know the sender by its node id alone and another process speaks
+    /// for that node: two that vote in one name could elect two leaders.
+    pub fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) -> bool {
+        let mut connections = self.shared.connections.lock();
+        let rival = |other: &Seen| other.id == sender.id && other.directory_id != sender.directory_id;
+        if self.status.borrow().kraft_version == 0 && connections.values().any(rival) {
+            return false;
+        }
+        let known = connections.insert(connection, sender.clone());
+        drop(connections);
         // A member of nothing says so until it is one.
         if known.as_ref() != Some(&sender) || messages.is_empty() {
             self.tell(Event::Seen(sender.clone()));
         }
         let names = [raft_id(sender.id, Uuid::nil()), raft_id(sender.id, sender.directory_id)];
         messages.into_iter().filter(|message| names.contains(&message.from)).for_each(|one| self.step(one));
+        true
     }
 
     /// A connection was closed. When it was the last one of the node that leads, that node has probably died.

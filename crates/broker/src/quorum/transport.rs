@@ -166,7 +166,10 @@ async fn line(lines: Weak<Inner>, to: u64, mut queue: mpsc::Receiver<Message>) {
         match sent {
             Ok(0) => {}
             Ok(code) => {
-                warn!("Controller {node} refused messages of the metadata quorum: {}", ErrorCode(code));
+                warn!(
+                    "Controller {node} refused messages of the metadata quorum: {}",
+                    words(ErrorCode(code))
+                );
                 quorum.unreachable(to);
                 // It will not think better of it soon.
                 tokio::time::sleep(PATIENCE).await;
@@ -187,6 +190,19 @@ async fn line(lines: Weak<Inner>, to: u64, mut queue: mpsc::Receiver<Message>) {
                 }
             }
         }
+    }
+}
+
+/// What a refusal means.
+fn words(code: ErrorCode) -> String {
+    match code {
+        ErrorCode::INCONSISTENT_CLUSTER_ID => {
+            format!("it belongs to another cluster than the one this node was formatted for ({code})")
+        }
+        ErrorCode::INVALID_VOTER_KEY => {
+            format!("another process with this node.id is a member of the quorum ({code})")
+        }
+        code => code.to_string(),
     }
 }
 
@@ -225,10 +241,16 @@ fn place<'a>(places: &'a [VoterEndpoint], identity: &Identity) -> Option<&'a Vot
     places.iter().find(|place| Some(&place.name) == own).or(places.first())
 }
 
+/// Whether somebody does not want this node; another code says that it spoke to itself.
+fn is_refusal(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::INCONSISTENT_CLUSTER_ID | ErrorCode::INVALID_VOTER_KEY)
+}
+
 /// While there is no leader: tells all nodes that may know one that this node is there, and where.
 async fn announce(lines: Weak<Inner>, quorum: Handle<Controller>) {
     let mut status = quorum.status();
     let mut peers: HashMap<(String, u16), Peer> = HashMap::new();
+    let mut told = String::new();
     loop {
         if status.wait_for(|status| status.leader.is_none()).await.is_err() {
             return;
@@ -244,14 +266,25 @@ async fn announce(lines: Weak<Inner>, quorum: Handle<Controller>) {
         let mut asked = JoinSet::new();
         for place in places {
             let options = options(&lines.identity);
-            let peer =
-                peers.entry(place).or_insert_with_key(|(host, port)| Peer::new(host, *port, options)).clone();
+            let peer = peers.entry(place.clone());
+            let peer = peer.or_insert_with_key(|(host, port)| Peer::new(host, *port, options)).clone();
             let request = lines.identity.request(-1, Vec::new());
-            // Whoever is there answers by raft's messages.
-            asked.spawn(async move { peer.ask::<OttlaRaftRequest>(0..=0, |_| request).await.is_ok() });
+            // Whoever is there answers by raft's messages, or refuses.
+            asked.spawn(async move {
+                let answer = peer.ask::<OttlaRaftRequest>(0..=0, |_| request).await;
+                (place, answer.map_or(ErrorCode::NONE, |(_, answer)| ErrorCode(answer.error_code)))
+            });
         }
         drop(lines);
-        asked.join_all().await;
+        let mut answers = asked.join_all().await;
+        answers.sort();
+        let refusals = answers.into_iter().filter(|(_, code)| is_refusal(*code));
+        let refusals = refusals.map(|((host, port), code)| format!("{host}:{port}: {}", words(code)));
+        let refusals = refusals.collect::<Vec<_>>().join("; ");
+        if !refusals.is_empty() && refusals != told {
+            warn!("This controller was refused: {refusals}");
+        }
+        told = refusals;
         tokio::time::sleep(ANNOUNCE).await;
     }
 }

@@ -5,10 +5,12 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use ottla_controller::Command;
+use futures::FutureExt;
+use ottla_controller::{Answer, Command};
 use ottla_protocol::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
 use ottla_types::{ErrorCode, NodeId};
 
+use super::told::Told;
 use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay},
@@ -36,11 +38,12 @@ impl BrokerConnections for () {
 pub(crate) struct BrokerHeartbeat {
     controller: Arc<dyn Ask>,
     connections: Arc<dyn BrokerConnections>,
+    told: Arc<Told>,
 }
 
 impl BrokerHeartbeat {
     pub(crate) fn new(controller: Arc<dyn Ask>, connections: Arc<dyn BrokerConnections>) -> Self {
-        Self { controller, connections }
+        Self { controller, connections, told: Arc::default() }
     }
 }
 
@@ -55,9 +58,22 @@ impl Handler for BrokerHeartbeat {
         request: BrokerHeartbeatRequest,
     ) -> Reply<BrokerHeartbeatResponse> {
         self.connections.heartbeat(ctx.connection, request.broker_id.0, request.broker_epoch);
+        let (id, epoch, from) = (request.broker_id, request.broker_epoch, ctx.peer.ip());
+        let told = self.told.clone();
         let asked = self.controller.ask(ctx, Command::BrokerHeartbeat(request));
+        let asked = asked.inspect(move |answer| {
+            if let Ok(Answer::BrokerHeartbeat(answer)) = answer
+                && is_stranger(ErrorCode(answer.error_code))
+            {
+                let code = ErrorCode(answer.error_code);
+                told.warn(format!(
+                    "A heartbeat of broker {} with epoch {epoch} from {from} was refused: {code}",
+                    id.0
+                ));
+            }
+        });
         // Unlike the schema's default, an answer that is a refusal says nothing of fencing.
-        relay(asked, pick!(BrokerHeartbeat), |error| {
+        relay(asked.boxed(), pick!(BrokerHeartbeat), |error| {
             BrokerHeartbeatResponse::default().with_error_code(error.code.0)
         })
     }
@@ -65,4 +81,9 @@ impl Handler for BrokerHeartbeat {
     fn says_not_controller(answer: &BrokerHeartbeatResponse) -> bool {
         ErrorCode(answer.error_code) == ErrorCode::NOT_CONTROLLER
     }
+}
+
+/// Whether the controller knows another process by this id, or none.
+fn is_stranger(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::STALE_BROKER_EPOCH | ErrorCode::BROKER_ID_NOT_REGISTERED)
 }

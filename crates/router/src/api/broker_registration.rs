@@ -9,10 +9,12 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use ottla_controller::Command;
+use futures::FutureExt;
+use ottla_controller::{Answer, Command, registration_refusal};
 use ottla_metadata::ImageCell;
 use ottla_protocol::messages::{BrokerRegistrationRequest, BrokerRegistrationResponse};
 use ottla_types::ErrorCode;
+use tracing::warn;
 
 use crate::{
     BrokerConnections, Handler, Reply, RequestContext,
@@ -61,8 +63,17 @@ impl Handler for BrokerRegistration {
             let lost = Command::BrokerLost { id: request.broker_id.0, epoch, since: ctx.now };
             drop(self.controller.ask(ctx, lost));
         }
-        let asked = self.controller.ask(ctx, Command::RegisterBroker(request));
-        relay(asked, pick!(RegisterBroker), |error| {
+        let asked = self.controller.ask(ctx, Command::RegisterBroker(request.clone()));
+        let (image, from) = (self.image.clone(), ctx.peer.ip());
+        let asked = asked.inspect(move |answer| {
+            if let Ok(Answer::RegisterBroker(answer)) = answer
+                && answer.error_code != ErrorCode::NONE.0
+            {
+                let why = registration_refusal(&image.load(), &request, ErrorCode(answer.error_code));
+                warn!("{why}, which came from {from}");
+            }
+        });
+        relay(asked.boxed(), pick!(RegisterBroker), |error| {
             BrokerRegistrationResponse::default().with_error_code(error.code.0)
         })
     }

@@ -53,6 +53,7 @@ pub(crate) mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod text;
+pub(crate) mod told;
 pub(crate) mod unregister_broker;
 pub(crate) mod unregister_controller;
 pub(crate) mod update_features;

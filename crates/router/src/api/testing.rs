@@ -57,7 +57,10 @@ impl Quorum for FakeQuorum {
         self.status.subscribe()
     }
 
-    fn deliver(&self, _: u64, _: Seen, _: Vec<Message>) {}
+    fn deliver(&self, _: u64, sender: Seen, _: Vec<Message>) -> bool {
+        // Directory 9 is a second process of its node.
+        sender.directory_id != Uuid::from_u128(9)
+    }
 
     fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset, _: Millis) {
         self.observers.lock().push((replica, directory, offset));

@@ -93,6 +93,8 @@ pub(crate) fn is_elsewhere(code: i16) -> bool {
 pub(crate) fn told(changed: Result<(), ApiError>) -> (i16, Option<StrBytes>) {
     match changed {
         Ok(()) => (ErrorCode::NONE.0, None),
+        // Whoever asked asks another node; Kafka has no words for it.
+        Err(error) if is_elsewhere(error.code.0) => (error.code.0, Some(StrBytes::default())),
         Err(error) => (error.code.0, error.message.map(|text| StrBytes::from_string(text.into_owned()))),
     }
 }

@@ -25,7 +25,10 @@ use ottla_types::{Clock, ErrorCode, LeaderEpoch, Offset, TopicId};
 use tokio::{sync::watch, time::Instant};
 use tracing::error;
 
-use super::leader::{QuorumLeader, check_leader};
+use super::{
+    super::told::Told,
+    leader::{QuorumLeader, check_leader},
+};
 use crate::{
     Handler, MetadataLogView, Quorum, Reply, RequestContext,
     api::fetch::{FetchReply, PartitionReply, TopicReply},
@@ -45,6 +48,7 @@ struct Served {
     log: Arc<dyn MetadataLogView>,
     cluster_id: Arc<str>,
     clock: Arc<dyn Clock>,
+    told: Told,
 }
 
 /// What is asked, once it is known to make sense.
@@ -78,7 +82,8 @@ impl Fetch {
         cluster_id: Arc<str>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { served: Arc::new(Served { leader: QuorumLeader { quorum, image }, log, cluster_id, clock }) }
+        let leader = QuorumLeader { quorum, image };
+        Self { served: Arc::new(Served { leader, log, cluster_id, clock, told: Told::default() }) }
     }
 }
 
@@ -90,6 +95,12 @@ impl Handler for Fetch {
     fn handle(&self, ctx: &RequestContext, request: FetchRequest) -> Reply<FetchReply> {
         let served = &self.served;
         if request.cluster_id.as_ref().is_some_and(|id| id.as_str() != &*served.cluster_id) {
+            let theirs = request.cluster_id.as_deref().unwrap_or_default();
+            served.told.warn(format!(
+                "A node at {} was refused: it is of cluster {theirs}, this node is of {}",
+                ctx.peer.ip(),
+                served.cluster_id
+            ));
             return Reply::Now(FetchReply::refused(ErrorCode::INCONSISTENT_CLUSTER_ID));
         }
         let Some(partition) = metadata_partition(&request) else {
