@@ -94,8 +94,7 @@ impl BrokerRole {
             registration::register(config, dirs, &parts.replicas, &bound, cluster_id, controllers, random())
                 .await?;
         parts.replicas.set_broker_epoch(registration.epoch());
-        // The epoch is where the registration stands in the log: whatever was there before has been applied then.
-        applier.reaches(registration.epoch()).await;
+        applier.registers(config.node_id, registration.epoch()).await;
         applier.open();
         // Where a replica is, is known before it may lead: one that was lost and is back would find no leader else.
         let _ = tokio::time::timeout(DIRS_ASSIGNED, parts.replicas.dirs_assigned()).await;
