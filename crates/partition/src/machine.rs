@@ -319,6 +319,13 @@ impl Partition {
         }
     }
 
+    /// Whether fetches of this follower have nothing to tell the leader until something is appended: it is in sync, has
+    /// everything, and no change of the in-sync set is under way. Never on a broker that does not lead.
+    #[must_use]
+    pub fn is_settled(&self, broker: NodeId) -> bool {
+        matches!(&self.office, Office::Leader(leader) if leader.is_settled(broker, self.log_end))
+    }
+
     /// Enough replicas are in sync for acks=all (also asked once the high watermark has passed a batch).
     #[must_use]
     pub fn has_min_isr(&self) -> bool {

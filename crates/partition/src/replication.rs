@@ -270,6 +270,12 @@ impl Leader {
         }
     }
 
+    /// Whether the next fetch of this follower changes nothing as long as nothing is appended.
+    pub(crate) fn is_settled(&self, broker: NodeId, leader_end: Offset) -> bool {
+        let has_all = |remote: &RemoteReplica| remote.broker == broker && remote.log_end == leader_end;
+        self.pending.is_none() && self.isr.contains(&broker) && self.remotes.iter().any(has_all)
+    }
+
     /// Notes a follower's fetch. False when it changes nothing: that broker is no replica of the partition, or has
     /// been started anew since.
     pub(crate) fn fetched(&mut self, now: Millis, fetch: &FollowerFetch, leader_end: Offset) -> bool {

@@ -206,6 +206,7 @@ impl ReplicaManager {
                 self.assign(&image, id, directory::LOST);
             }
         });
+        self.next_generation();
         self.moves.wake();
         tracing::error!("Replicas out of service because their log dirs have failed: {count}");
         self.failures.send_replace(self.failed_dirs());

@@ -87,6 +87,9 @@ impl ReplicaManager {
         if first {
             self.drop_strays(&mut hosting);
         }
+        if brokers_changed || !delta.is_empty() {
+            self.next_generation();
+        }
         self.tell(changes);
     }
 
@@ -114,6 +117,7 @@ impl ReplicaManager {
             self.host_topic(&mut hosting, &mut registry, (Some(topic), topic), &mut counts, &mut changes);
         }
         self.registry.store(Arc::new(registry));
+        self.next_generation();
         self.tell(changes);
     }
 

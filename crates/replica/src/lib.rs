@@ -11,6 +11,7 @@
 mod append;
 mod aside;
 mod assignments;
+mod changes;
 mod describe;
 mod dirs;
 mod fetcher;
@@ -33,6 +34,7 @@ mod upkeep;
 
 pub use append::{AppendOptions, Appended, FrameRef, ProduceRefusal};
 pub use aside::aside;
+pub use changes::{Changes, Mark};
 pub use describe::{DescribedDir, DescribedLog};
 pub use fetcher::{
     ControllerLink, FetchOptions, LeaderLink, LeaderLinks, LinkError, PeerLinks, ReplicationParts,

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -100,6 +100,8 @@ pub struct ReplicaManager {
     pub(crate) proposals: Mutex<HashMap<TopicPartitionId, IsrProposal>>,
     /// Epoch of this broker's registration; -1 before.
     pub(crate) broker_epoch: AtomicI64,
+    /// Counts changes that no replica's view shows.
+    pub(crate) generation: AtomicU64,
     /// What fetches from leaders and asks the controller, once there is a network.
     pub(crate) replication: OnceLock<Replication>,
 }
@@ -146,6 +148,7 @@ impl ReplicaManager {
             listeners: RwLock::default(),
             proposals: Mutex::default(),
             broker_epoch: AtomicI64::new(-1),
+            generation: AtomicU64::new(0),
             replication: OnceLock::new(),
         });
         Upkeep::start(&manager).map_err(thread_fault(&manager.dirs))?;

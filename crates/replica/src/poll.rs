@@ -14,11 +14,11 @@ use ottla_types::Offset;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::Replica;
+use crate::{Replica, changes::Watchers};
 
 /// Who waits. `missing` at or below 0 means woken; far below, that nobody waits any more.
 #[derive(Debug)]
-struct Waiter {
+pub(crate) struct Waiter {
     missing: AtomicI64,
     waker: AtomicWaker,
 }
@@ -44,6 +44,8 @@ impl Waiter {
 pub(crate) struct Waiters {
     pub(crate) followers: Waiting,
     pub(crate) consumers: Waiting,
+    /// Followers' sessions.
+    pub(crate) watchers: Watchers,
 }
 
 impl Waiters {
@@ -79,7 +81,7 @@ impl Waiting {
         self.count.store(list.len(), Ordering::Relaxed);
     }
 
-    fn register(&self, waiter: &Arc<Waiter>) {
+    pub(crate) fn register(&self, waiter: &Arc<Waiter>) {
         let mut list = self.list.lock();
         // Polls that ended leave their entries behind; they are swept when the list would grow.
         if list.len() == list.capacity() {
@@ -113,6 +115,10 @@ impl LongPoll {
         fence(Ordering::SeqCst);
         let view = replica.view();
         (if follower { view.log_end } else { view.high_watermark }) == seen
+    }
+
+    pub(crate) fn waiter(&self) -> &Arc<Waiter> {
+        &self.waiter
     }
 
     /// Waits until the bytes are there or the deadline has come. True when they are.

@@ -52,6 +52,8 @@ pub(crate) struct Woken {
     /// Bytes that consumers may read now.
     readable: Option<usize>,
     everybody: bool,
+    /// The view is another.
+    moved: bool,
 }
 
 /// What the lock guards.
@@ -358,7 +360,7 @@ impl Replica {
             }
         }
         self.acknowledge(owned, view.high_watermark);
-        let mut woken = Woken { everybody: effects.resigned, ..Woken::default() };
+        let mut woken = Woken { everybody: effects.resigned, moved: view != before, ..Woken::default() };
         if view.log_end > before.log_end {
             woken.replicable = Some(std::mem::take(&mut owned.unsent_bytes));
         }
@@ -373,7 +375,11 @@ impl Replica {
 
     pub(crate) fn wake(&self, woken: Woken) {
         if woken.everybody {
+            self.waiters.watchers.changed(self.id(), Some(usize::MAX));
             return self.waiters.wake_all();
+        }
+        if woken.moved {
+            self.waiters.watchers.changed(self.id(), woken.replicable.map(|bytes| bytes.max(1)));
         }
         // At least one: what was there before the start has no count.
         if let Some(bytes) = woken.replicable {

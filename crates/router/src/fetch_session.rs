@@ -2,11 +2,15 @@
 //! only what is new.
 //!
 //! Pure: a cache that is told the time. It knows nothing of replicas; the Fetch handler asks it what to read and shows
-//! it what was found.
+//! it what was found. Of a follower's session only those partitions are read that are not settled or have changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use ottla_protocol::messages::TopicName;
+use ottla_replica::{Changes, Mark};
 use ottla_types::{ErrorCode, LeaderEpoch, Millis, Offset, TopicId};
 
 /// How long a session is safe from being replaced by a larger one, and how long it must be idle to be replaced by any.
@@ -57,6 +61,8 @@ pub(crate) struct News {
     pub(crate) exceptional: bool,
     /// An error: told again every time, and everything is told when it is over.
     pub(crate) error: bool,
+    /// Nothing will come of reading it again until it changes; counts for followers only.
+    pub(crate) settled: bool,
 }
 
 /// What a request says about its session.
@@ -70,6 +76,28 @@ pub(crate) struct SessionRequest {
     pub(crate) uses_ids: bool,
     /// A follower: its sessions are not replaced by those of consumers.
     pub(crate) follower: bool,
+    /// Of what no replica reports by itself: another number, and everything is read.
+    pub(crate) generation: u64,
+}
+
+/// What a session's replicas reported is known up to here.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    /// Where they report.
+    pub(crate) changes: Arc<Changes>,
+    /// Appends up to this one are known.
+    pub(crate) mark: Mark,
+}
+
+/// What is to be done about a request.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// How to answer it.
+    pub(crate) mode: Mode,
+    /// What to read, in order.
+    pub(crate) wanted: Vec<Wanted>,
+    /// For a follower's session: what else comes up is found out here.
+    pub(crate) watched: Option<Watched>,
 }
 
 /// How a request is to be answered.
@@ -95,6 +123,15 @@ struct Cached {
     log_start: Offset,
 }
 
+/// Which partitions of a follower's session are to be read.
+#[derive(Debug, Default)]
+struct Hot {
+    changes: Arc<Changes>,
+    places: BTreeSet<u64>,
+    /// When everything was read last, and of which generation that was.
+    walked: Option<(u64, Millis)>,
+}
+
 #[derive(Debug)]
 struct Session {
     uses_ids: bool,
@@ -106,6 +143,8 @@ struct Session {
     order: BTreeMap<u64, Cached>,
     places: HashMap<PartitionKey, u64>,
     next_place: u64,
+    /// For followers that name topics by id.
+    hot: Option<Hot>,
 }
 
 /// All sessions of a broker.
@@ -115,13 +154,16 @@ pub(crate) struct FetchSessions {
     sessions: HashMap<i32, Session>,
     /// Where ids come from: a sequence that is hard to guess but needs no chance of its own.
     seed: u64,
+    /// A follower's session is read as a whole this often, in ms.
+    walk_ms: i64,
 }
 
 impl FetchSessions {
-    /// Room for `slots` sessions (`max.incremental.fetch.session.cache.slots`); ids are drawn from `seed`.
+    /// Room for `slots` sessions (`max.incremental.fetch.session.cache.slots`); ids are drawn from `seed`. Followers'
+    /// sessions are read as a whole every `walk_ms`.
     #[must_use]
-    pub(crate) fn new(slots: usize, seed: u64) -> Self {
-        Self { slots, sessions: HashMap::new(), seed }
+    pub(crate) fn new(slots: usize, seed: u64, walk_ms: i64) -> Self {
+        Self { slots, sessions: HashMap::new(), seed, walk_ms }
     }
 
     /// Takes a request: what to read, in order, and how to answer.
@@ -135,13 +177,13 @@ impl FetchSessions {
         wanted: Vec<Wanted>,
         forgotten: impl IntoIterator<Item = PartitionKey>,
         now: Millis,
-    ) -> Result<(Mode, Vec<Wanted>), ErrorCode> {
+    ) -> Result<Begun, ErrorCode> {
         if request.epoch == INITIAL_EPOCH || request.epoch == FINAL_EPOCH {
             if request.id != 0 {
                 self.sessions.remove(&request.id);
             }
             let mode = if request.epoch == FINAL_EPOCH { Mode::Sessionless } else { Mode::Full };
-            return Ok((mode, last_of_each(wanted)));
+            return Ok(Begun { mode, wanted: last_of_each(wanted), watched: None });
         }
         let session = self.sessions.get_mut(&request.id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         if session.epoch != request.epoch {
@@ -158,12 +200,29 @@ impl FetchSessions {
         }
         if session.order.is_empty() {
             self.sessions.remove(&request.id);
-            return Ok((Mode::Sessionless, Vec::new()));
+            return Ok(Begun { mode: Mode::Sessionless, wanted: Vec::new(), watched: None });
         }
         session.epoch = next_epoch(session.epoch);
         session.last_used = now;
-        let wanted = session.order.values().map(|cached| cached.wanted.clone()).collect();
-        Ok((Mode::Incremental { id: request.id, epoch: session.epoch }, wanted))
+        session.walk_if_due(request.generation, now, self.walk_ms);
+        let (wanted, watched) = session.to_read();
+        Ok(Begun { mode: Mode::Incremental { id: request.id, epoch: session.epoch }, wanted, watched })
+    }
+
+    /// What a follower's request that waits is to read now.
+    ///
+    /// # Errors
+    /// As those of [`select`](Self::select).
+    pub(crate) fn again(&mut self, id: i32, epoch: i32) -> Result<(Vec<Wanted>, Option<Watched>), ErrorCode> {
+        Ok(self.current(id, epoch)?.to_read())
+    }
+
+    fn current(&mut self, id: i32, epoch: i32) -> Result<&mut Session, ErrorCode> {
+        let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        if session.epoch != epoch {
+            return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        }
+        Ok(session)
     }
 
     /// Begins a session over what a full request wanted and was told. Returns its id; 0 when there is no room.
@@ -185,6 +244,7 @@ impl FetchSessions {
             order: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
+            hot: (request.follower && request.uses_ids).then(Hot::default),
         };
         for (wanted, news) in told {
             let place = session.want(wanted);
@@ -206,14 +266,14 @@ impl FetchSessions {
         epoch: i32,
         found: impl Iterator<Item = (&'a PartitionKey, News)>,
     ) -> Result<Vec<bool>, ErrorCode> {
-        let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
-        if session.epoch != epoch {
-            return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
-        }
+        let session = self.current(id, epoch)?;
         Ok(found
             .map(|(key, news)| {
                 let Some(&place) = session.places.get(key) else { return true };
                 let tell = session.tell(place, &news);
+                if news.settled {
+                    session.cool(place);
+                }
                 if news.bytes > 0 {
                     session.move_to_end(place);
                 }
@@ -261,18 +321,58 @@ impl Session {
     fn want(&mut self, wanted: Wanted) -> u64 {
         if let Some(place) = self.places.get(&wanted.key) {
             self.order.get_mut(place).expect("places and order agree").wanted = wanted;
+            if let Some(hot) = &mut self.hot {
+                hot.places.insert(*place);
+            }
             return *place;
         }
         let place = self.next_place;
         self.next_place += 1;
         self.places.insert(wanted.key.clone(), place);
         self.order.insert(place, Cached { wanted, high_watermark: -1, log_start: -1 });
+        if let Some(hot) = &mut self.hot {
+            hot.places.insert(place);
+        }
         place
     }
 
     fn forget(&mut self, key: &PartitionKey) {
         if let Some(place) = self.places.remove(key) {
             self.order.remove(&place);
+            self.cool(place);
+        }
+    }
+
+    /// Everything is to be read, if it is time for that.
+    fn walk_if_due(&mut self, generation: u64, now: Millis, every_ms: i64) {
+        let Some(hot) = &mut self.hot else { return };
+        let in_time =
+            |(at, when): (u64, Millis)| at == generation && (0..every_ms).contains(&now.since(when));
+        if !hot.walked.is_some_and(in_time) {
+            hot.walked = Some((generation, now));
+            hot.places.extend(self.order.keys());
+        }
+    }
+
+    /// What is to be read now, in order.
+    fn to_read(&mut self) -> (Vec<Wanted>, Option<Watched>) {
+        let Some(hot) = &mut self.hot else {
+            return (self.order.values().map(|cached| cached.wanted.clone()).collect(), None);
+        };
+        let (changed, mark) = hot.changes.take();
+        let places = changed.into_iter().filter_map(|id| {
+            let key =
+                PartitionKey { topic_id: id.topic, topic: TopicName::default(), partition: id.partition };
+            self.places.get(&key).copied()
+        });
+        hot.places.extend(places);
+        let wanted = hot.places.iter().map(|place| self.order[place].wanted.clone()).collect();
+        (wanted, Some(Watched { changes: Arc::clone(&hot.changes), mark }))
+    }
+
+    fn cool(&mut self, place: u64) {
+        if let Some(hot) = &mut self.hot {
+            hot.places.remove(&place);
         }
     }
 
@@ -280,6 +380,11 @@ impl Session {
         let cached = self.order.remove(&place).expect("places and order agree");
         self.places.insert(cached.wanted.key.clone(), self.next_place);
         self.order.insert(self.next_place, cached);
+        if let Some(hot) = &mut self.hot
+            && hot.places.remove(&place)
+        {
+            hot.places.insert(self.next_place);
+        }
         self.next_place += 1;
     }
 

@@ -23,6 +23,7 @@ mod preferred;
 mod reply;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,11 +42,12 @@ use tokio::time::Instant;
 use preferred::Follower;
 pub(crate) use preferred::RACK_AWARE;
 pub(crate) use reply::{FetchReply, PartitionReply, TopicReply};
+use versions::{knows_follower_fetching, names_leaders, uses_ids};
 
 use crate::{
     Handler, Reply, RequestContext,
     api::leaders::leader_hint,
-    fetch_session::{FetchSessions, Mode, News, PartitionKey, SessionRequest, Wanted},
+    fetch_session::{Begun, FetchSessions, Mode, News, PartitionKey, SessionRequest, Wanted, Watched},
 };
 
 /// Serves Fetch.
@@ -89,11 +91,13 @@ struct Found {
     fetched: Result<Fetched, ErrorCode>,
     /// Where the consumer should read instead.
     preferred: Option<NodeId>,
+    /// A follower learns nothing here until something changes.
+    settled: bool,
 }
 
 impl Found {
     fn new(replica: Option<Arc<Replica>>, fetched: Result<Fetched, ErrorCode>) -> Self {
-        Self { replica, fetched, preferred: None }
+        Self { replica, fetched, preferred: None, settled: false }
     }
 }
 
@@ -107,7 +111,7 @@ impl Fetch {
         (max_bytes, session_slots, seed): (usize, usize, u64),
         by_rack: bool,
     ) -> Self {
-        let sessions = Mutex::new(FetchSessions::new(session_slots, seed));
+        let sessions = Mutex::new(FetchSessions::new(session_slots, seed, replicas.walk_ms()));
         Self { shared: Arc::new(Shared { replicas, image, sessions, max_bytes, by_rack }) }
     }
 }
@@ -128,6 +132,7 @@ impl Handler for Fetch {
             epoch: request.session_epoch,
             uses_ids,
             follower: matches!(reader, ReadAs::Follower(_)),
+            generation: shared.replicas.generation(),
         };
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(shared.max_bytes);
         let is_consumer = !matches!(reader, ReadAs::Follower(_));
@@ -150,22 +155,23 @@ impl Handler for Fetch {
         };
         let (wanted, forgotten) = partitions(request);
         let begun = shared.sessions.lock().begin(session, wanted, forgotten, ctx.now);
-        let wanted = match begun {
-            Ok((mode, wanted)) => {
-                terms.mode = mode;
-                wanted
-            }
+        let Begun { mode, wanted, watched } = match begun {
+            Ok(begun) => begun,
             Err(code) => return Reply::Now(FetchReply::refused(code)),
         };
-        let found = shared.read(&wanted, &terms, true);
-        if terms.max_wait.is_zero() || is_enough(&found, &terms) {
+        terms.mode = mode;
+        let found = shared.read(&wanted, &terms, watched.as_ref(), true);
+        let nothing = wanted.is_empty() && watched.is_none();
+        if terms.max_wait.is_zero() || nothing || is_enough(&found, &terms) {
             return Reply::Now(shared.reply(wanted, found, &terms));
         }
         let deadline = Instant::now() + terms.max_wait;
         let shared = Arc::clone(shared);
         Reply::later(async move {
-            let found = shared.wait(&wanted, found, &terms, deadline).await;
-            shared.reply(wanted, found, &terms)
+            match shared.wait((wanted, found), watched, &terms, deadline).await {
+                Ok((wanted, found)) => shared.reply(wanted, found, &terms),
+                Err(code) => FetchReply::refused(code),
+            }
         })
     }
 }
@@ -173,7 +179,7 @@ impl Handler for Fetch {
 impl Shared {
     /// Reads everything that is wanted, within the limits.
     /// Where followers are is noted when they ask, `arrived`, not when they have waited.
-    fn read(&self, wanted: &[Wanted], terms: &Terms, arrived: bool) -> Vec<Found> {
+    fn read(&self, wanted: &[Wanted], terms: &Terms, watched: Option<&Watched>, arrived: bool) -> Vec<Found> {
         let mut left = terms.max_bytes;
         let mut any = false;
         let mut topic: Option<(TopicId, TopicName, Option<Arc<HostedTopic>>)> = None;
@@ -191,7 +197,12 @@ impl Shared {
             }
             let hosted = topic.as_ref().and_then(|(_, _, hosted)| hosted.as_ref());
             let one = match hosted.and_then(|hosted| hosted.partition(key.partition)) {
-                Some(replica) => self.read_one(replica, one, terms, (left, !any), arrived),
+                Some(replica) => {
+                    if let Some(watched) = watched {
+                        replica.report_to(&watched.changes);
+                    }
+                    self.read_one(replica, one, terms, (left, !any), arrived)
+                }
                 None => Found::new(None, Err(self.absent(key, terms.uses_ids))),
             };
             if let Ok(fetched) = &one.fetched {
@@ -245,8 +256,17 @@ impl Shared {
             };
             self.replicas.follower_fetched(replica, fetch);
         }
+        let settled = match terms.reader {
+            // What was left out for want of room is not.
+            ReadAs::Follower(broker) => {
+                !fetched.is_final()
+                    && fetched.view.log_end == wanted.fetch_offset
+                    && replica.is_settled(broker)
+            }
+            ReadAs::Uncommitted | ReadAs::Committed => false,
+        };
         let preferred = preferred.filter(|_| !fetched.is_final());
-        Found { replica: held, fetched: Ok(fetched), preferred }
+        Found { replica: held, fetched: Ok(fetched), preferred, settled }
     }
 
     /// The replica that a consumer should rather read from.
@@ -284,17 +304,17 @@ impl Shared {
     /// Waits until there is enough, or until the deadline. What was found is let go meanwhile.
     async fn wait(
         &self,
-        wanted: &[Wanted],
-        mut found: Vec<Found>,
+        (mut wanted, mut found): (Vec<Wanted>, Vec<Found>),
+        mut watched: Option<Watched>,
         terms: &Terms,
         deadline: Instant,
-    ) -> Vec<Found> {
+    ) -> Result<(Vec<Wanted>, Vec<Found>), ErrorCode> {
         loop {
             let have: usize = found.iter().map(bytes).sum();
             let poll = LongPoll::new(terms.min_bytes.saturating_sub(have));
             let follower = matches!(terms.reader, ReadAs::Follower(_));
-            let mut still = true;
-            for one in &found {
+            let mut still = watched.as_ref().is_none_or(|watched| watched.changes.watch(&poll, watched.mark));
+            for one in found.iter().filter(|_| watched.is_none()) {
                 if let (Some(replica), Ok(fetched)) = (&one.replica, &one.fetched) {
                     let seen = if follower { fetched.view.log_end } else { fetched.view.high_watermark };
                     still &= poll.watch(replica, seen, follower);
@@ -302,9 +322,12 @@ impl Shared {
             }
             drop(found);
             let in_time = !still || poll.until(deadline).await;
-            found = self.read(wanted, terms, false);
+            if let (Some(_), Mode::Incremental { id, epoch }) = (&watched, terms.mode) {
+                (wanted, watched) = self.sessions.lock().again(id, epoch)?;
+            }
+            found = self.read(&wanted, terms, watched.as_ref(), false);
             if !in_time || is_enough(&found, terms) || Instant::now() >= deadline {
-                return found;
+                return Ok((wanted, found));
             }
         }
     }
@@ -380,21 +403,6 @@ impl Shared {
     }
 }
 
-/// Version 13 names topics by id.
-fn uses_ids(version: i16) -> bool {
-    version >= 13
-}
-
-/// Version 16 tells who leads instead; the field is there from 12 on, but Kafka leaves it alone until it can tell where.
-fn names_leaders(version: i16) -> bool {
-    version >= 16
-}
-
-/// Version 11 says where the consumer is, and that it may be sent to a follower (KIP-392).
-fn knows_follower_fetching(version: i16) -> bool {
-    version >= 11
-}
-
 /// Whether a broker's fetch is to be answered, in Kafka's order: its leader epoch, our leadership, its replica.
 fn check_follower(
     replica: &Replica,
@@ -455,23 +463,26 @@ fn bytes(found: &Found) -> usize {
     found.fetched.as_ref().map_or(0, |fetched| fetched.bytes)
 }
 
-/// Whether the answer must not wait any longer.
+/// Whether there is something to answer that must not wait any longer.
 fn is_enough(found: &[Found], terms: &Terms) -> bool {
-    found.is_empty()
-        || found.iter().any(|found| found.preferred.is_some())
+    found.iter().any(|found| found.preferred.is_some())
         || found.iter().any(|found| found.fetched.as_ref().map_or(true, Fetched::is_final))
         || found.iter().map(bytes).sum::<usize>() >= terms.min_bytes
 }
 
 fn news(found: &Found) -> News {
     match &found.fetched {
-        Err(_) => News { bytes: 0, high_watermark: -1, log_start: -1, exceptional: true, error: true },
+        Err(_) => {
+            let (high_watermark, log_start) = (-1, -1);
+            News { bytes: 0, high_watermark, log_start, exceptional: true, error: true, settled: false }
+        }
         Ok(fetched) => News {
             bytes: fetched.bytes,
             high_watermark: fetched.view.high_watermark,
             log_start: fetched.view.log_start,
             exceptional: fetched.is_final() || found.preferred.is_some(),
             error: fetched.error != ErrorCode::NONE,
+            settled: found.settled,
         },
     }
 }

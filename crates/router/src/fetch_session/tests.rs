@@ -4,6 +4,7 @@ use std::{error::Error, fmt::Write as _, path::Path};
 
 use goldenscript::{Command, Context, Runner};
 use ottla_protocol::StrBytes;
+use ottla_types::TopicPartitionId;
 use test_each_file::test_each_path;
 
 use super::*;
@@ -11,8 +12,13 @@ use super::*;
 test_each_path! { in "crates/router/tests/golden/fetch_session" => run }
 
 fn run(path: &Path) {
-    let mut client =
-        Client { sessions: FetchSessions::new(2, 1), now: Millis(0), last: 0, high: HashMap::new() };
+    let mut client = Client {
+        sessions: FetchSessions::new(2, 1, 1_000),
+        now: Millis(0),
+        last: 0,
+        high: HashMap::new(),
+        generation: 0,
+    };
     goldenscript::run(&mut client, path).expect("golden script");
 }
 
@@ -23,6 +29,8 @@ struct Client {
     last: i32,
     /// What is in the log: (high watermark, error) by partition of topic `t`.
     high: HashMap<i32, (Offset, bool)>,
+    /// Of what no replica reports by itself.
+    generation: u64,
 }
 
 fn key(partition: i32, ids: bool) -> PartitionKey {
@@ -38,7 +46,7 @@ impl Client {
         let (high_watermark, error) = self.high.get(&wanted.key.partition).copied().unwrap_or((0, false));
         let bytes =
             if error { 0 } else { high_watermark.saturating_sub(wanted.fetch_offset).max(0) as usize };
-        News { bytes, high_watermark, log_start: 0, exceptional: error, error }
+        News { bytes, high_watermark, log_start: 0, exceptional: error, error, settled: !error && bytes == 0 }
     }
 
     fn fetch(
@@ -49,7 +57,7 @@ impl Client {
     ) -> String {
         let begun = self.sessions.begin(request, wanted, forgotten, self.now);
         let (mode, wanted) = match begun {
-            Ok(begun) => begun,
+            Ok(begun) => (begun.mode, begun.wanted),
             Err(code) => return code.to_string(),
         };
         let told: Vec<_> = wanted.iter().map(|one| (one.clone(), self.news(one))).collect();
@@ -74,6 +82,10 @@ impl Client {
             id if id == self.last => "session s",
             _ => "another session",
         });
+        if request.follower {
+            let read: Vec<_> = wanted.iter().map(|one| one.key.partition.to_string()).collect();
+            write!(out, "; reads [{}]", read.join(" ")).expect("strings take everything");
+        }
         for ((wanted, news), _) in told.iter().zip(chosen).filter(|(_, chosen)| *chosen) {
             let error = if news.error { " error" } else { "" };
             write!(out, "; {} hw={} bytes={}{error}", wanted.key.partition, news.high_watermark, news.bytes)
@@ -112,7 +124,7 @@ impl Runner for Client {
                         log_start: -1,
                     });
                 }
-                let request = SessionRequest { id, epoch, uses_ids, follower };
+                let request = SessionRequest { id, epoch, uses_ids, follower, generation: self.generation };
                 out = self.fetch(
                     request,
                     wanted,
@@ -127,6 +139,13 @@ impl Runner for Client {
             "fail" => {
                 self.high.insert(args.next_pos().ok_or("partition")?.parse()?, (-1, true));
             }
+            // A replica reports to the session made last.
+            "change" => {
+                let partition = args.next_pos().ok_or("partition")?.parse()?;
+                let hot = self.sessions.sessions[&self.last].hot.as_ref().ok_or("it is no follower's")?;
+                hot.changes.add(TopicPartitionId { topic: TopicId::METADATA, partition }, None);
+            }
+            "generation" => self.generation = args.next_pos().ok_or("number")?.parse()?,
             "at" => self.now = Millis(args.next_pos().ok_or("time")?.parse()?),
             "count" => write!(out, "{}", self.sessions.sessions.len())?,
             other => return Err(format!("unknown command {other}").into()),

@@ -12,8 +12,10 @@ use ottla_protocol::{
     },
     persisted::metadata::{PartitionRecord, TopicRecord},
 };
-use ottla_replica::{ReplicaManager, ReplicaOptions};
+use ottla_records::BatchBuilder;
+use ottla_replica::{AppendOptions, Origin, ReplicaManager, ReplicaOptions};
 use ottla_storage::{DirOptions, LogDir, MetaProperties};
+use ottla_types::TopicId;
 use uuid::Uuid;
 
 use super::Fetch;
@@ -26,6 +28,7 @@ const TOPIC: Uuid = Uuid::from_u128(0x3534_8db0_59d5_4d96_9e0e_d521_347a_ce0d);
 const NONE: i32 = -1;
 
 struct Node {
+    replicas: Arc<ReplicaManager>,
     fetch: Fetch,
     epochs: OffsetForLeaderEpoch,
     _dir: tempfile::TempDir,
@@ -80,7 +83,8 @@ fn node(id: i32) -> Node {
     let cell = Arc::new(ImageCell::new(image));
     Node {
         fetch: Fetch::new(replicas.clone(), cell.clone(), (1 << 20, 10, 7), true),
-        epochs: OffsetForLeaderEpoch::new(replicas, cell),
+        epochs: OffsetForLeaderEpoch::new(replicas.clone(), cell),
+        replicas,
         _dir: dir,
     }
 }
@@ -197,4 +201,58 @@ async fn the_leader_says_where_epochs_end() {
         let answer = ask(&node.epochs, version, ask_epoch(topic, partition, current, epoch)).await;
         assert_eq!(body(api::OFFSET_FOR_LEADER_EPOCH, version, answer), recorded);
     }
+}
+
+impl Node {
+    fn append(&self) {
+        let mut batch = BatchBuilder::new(0);
+        batch.append(1, None, Some(b"value"), &[]);
+        let topic = self.replicas.topic_by_id(TopicId(TOPIC)).expect("hosted");
+        let options =
+            AppendOptions { acks: 1, origin: Origin::Client, version: 12, frame: None, leader_epoch: None };
+        self.replicas.append(topic.partition(0).expect("hosted"), &batch.build(), &options).expect("appends");
+    }
+}
+
+/// The next request of a session; without topics when nothing is said anew.
+fn next(session: (i32, i32), wait_ms: i32, said: Option<FetchRequest>) -> FetchRequest {
+    let mut said = said.unwrap_or_else(|| request(0, (3, 100), 0).with_topics(Vec::new()));
+    // Version 18 has ids only.
+    said.topics.iter_mut().for_each(|topic| topic.topic = TopicName::default());
+    said.with_session_id(session.0).with_session_epoch(session.1).with_max_wait_ms(wait_ms).with_min_bytes(1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followers_session_hears_of_everything_that_changes() {
+    let leader = node(2);
+    let session = ask(&leader.fetch, 18, next((0, 0), 0, Some(request(0, (3, 100), 0)))).await.session_id;
+    assert!(session > 0);
+    // All is looked at once, and settled; from then on only what reports a change.
+    for epoch in 1..=3 {
+        let reply = ask(&leader.fetch, 18, next((session, epoch), 0, None)).await;
+        assert!(reply.topics.is_empty());
+    }
+    leader.append();
+    let reply = ask(&leader.fetch, 18, next((session, 4), 0, None)).await;
+    assert!(!reply.topics[0].partitions[0].records.is_empty(), "it was appended between two polls");
+    // Nothing was fetched since, so it is told again, whatever reports.
+    let reply = ask(&leader.fetch, 18, next((session, 5), 0, None)).await;
+    assert!(!reply.topics[0].partitions[0].records.is_empty());
+    // A poll that waits is woken.
+    let waiting = ask(&leader.fetch, 18, next((session, 6), 60_000, Some(request(1, (3, 100), 0))));
+    let woken = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        let (reply, ()) = tokio::join!(waiting, async {
+            tokio::task::yield_now().await;
+            leader.append();
+        });
+        reply
+    });
+    let reply = woken.await.expect("it does not wait for its time to pass");
+    assert!(!reply.topics[0].partitions[0].records.is_empty());
+    // Another follower's fetch moves the high watermark: this one is told with its next poll.
+    let reply = ask(&leader.fetch, 18, next((session, 7), 0, Some(request(2, (3, 100), 0)))).await;
+    assert!(reply.topics.is_empty());
+    ask(&leader.fetch, 18, request(2, (1, 100), 0)).await;
+    let reply = ask(&leader.fetch, 18, next((session, 8), 0, None)).await;
+    assert_eq!(reply.topics[0].partitions[0].high_watermark, 2);
 }
