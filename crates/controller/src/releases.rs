@@ -72,7 +72,7 @@ impl Release {
         let exact = RELEASES.into_iter().find(|known| known.name == name);
         exact.or_else(|| {
             let end = name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
-            let of_it = |known: &Release| known.name.split_once("-IV").is_some_and(|it| it.0 == &name[..end]);
+            let of_it = |known: &Self| known.name.split_once("-IV").is_some_and(|it| it.0 == &name[..end]);
             RELEASES.into_iter().rfind(of_it)
         })
     }
