@@ -613,7 +613,7 @@ fn segments_below_the_log_start_are_deleted_while_they_are_read() {
     assert_eq!(log.delete_below_start().expect("deletes").segments, 1);
     assert_eq!(segment_files(&files), segment_names(&[4]));
     log.append(&[simple(5, 10)]).expect("appends");
-    drop((log, dir));
+    drop((held, reader, log, dir));
     let (_dir, log, report) = files.reopen(options(), &short_segments());
     assert_eq!((log.log_start(), log.log_end()), (5, 6));
     assert_eq!(report.checked_bytes, simple(5, 10).size_in_bytes() as u64, "only what no checkpoint knew");
