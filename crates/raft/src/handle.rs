@@ -186,9 +186,20 @@ impl<M: Machine> Handle<M> {
         if known.as_ref() != Some(&sender) || messages.is_empty() {
             self.tell(Event::Seen(sender.clone()));
         }
-        let names = [raft_id(sender.id, Uuid::nil()), raft_id(sender.id, sender.directory_id)];
+        let own = raft_id(sender.id, sender.directory_id);
+        let names = [if self.is_another(&sender) { own } else { raft_id(sender.id, Uuid::nil()) }, own];
         messages.into_iter().filter(|message| names.contains(&message.from)).for_each(|one| self.step(one));
         true
+    }
+
+    /// Whether it has the number of a voter whose directory is in the log, and another directory.
+    fn is_another(&self, sender: &Seen) -> bool {
+        let known = |voter: &ReplicaView| {
+            voter.id == sender.id
+                && !voter.directory_id.is_nil()
+                && voter.directory_id != sender.directory_id
+        };
+        self.status.borrow().kraft_version > 0 && self.shared.view.lock().voters.iter().any(known)
     }
 
     /// A connection was closed. When it was the last one of the node that leads, that node has probably died.

@@ -4,8 +4,9 @@
 mod common;
 mod world;
 
-use ottla_raft::{Founding, Membership, Voter, VoterChange};
+use ottla_raft::{Founding, Membership, Seen, Voter, VoterChange};
 use ottla_types::NodeId;
+use uuid::Uuid;
 use world::{World, directory, next, voter};
 
 #[test]
@@ -247,6 +248,13 @@ fn a_controller_that_is_there_follows_and_can_be_given_a_vote() {
     // What it says of itself is right, and goes to the log.
     world.introduce(2);
     world.until(1000, |world| known(world).voters == [voter(1), voter(2)]);
+    // Who has its number and another directory, or none, is not it and does not say where it is.
+    for stranger in [directory(77), Uuid::nil()] {
+        let seen = Seen { id: 2, directory_id: stranger, endpoints: voter(8).endpoints };
+        world.with(1, |core, _| core.seen(seen)).expect("runs");
+        world.run(300);
+        assert_eq!(known(&world).voters, [voter(1), voter(2)]);
+    }
     let token = world.change(1, VoterChange::Remove { id: 2, directory_id: directory(2) });
     world.until(2000, |world| world.changed.contains_key(&token));
     world.agree();

@@ -433,7 +433,15 @@ impl<M: Machine> Core<M> {
         if seen.id < 0 || seen.id == self.options.node_id {
             return;
         }
+        if self.quorum.kraft_version > 0 && seen.directory_id.is_nil() {
+            return;
+        }
         let name = name_in(self.conf(), seen.id, seen.directory_id);
+        let another = |voter: &Voter| !voter.directory_id.is_nil() && voter.directory_id != seen.directory_id;
+        if name == raft_id(seen.id, Uuid::nil()) && self.quorum.voter(seen.id).is_some_and(another) {
+            // It has a voter's number and is not that voter: where it is does not say where the voter is.
+            return;
+        }
         let known = self.changes.seen.get(&name);
         if known != Some(&seen) {
             if known.is_none() && self.changes.seen.len() >= 4 * LEARNERS {

@@ -42,6 +42,8 @@ pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
+#[cfg(test)]
+mod one_command_tests;
 pub(crate) mod operations;
 pub(crate) mod ottla_raft;
 pub(crate) mod pending;
