@@ -36,7 +36,10 @@ pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings
         replication_of: Some(ReplicationSettingsOf(Arc::new(move |image| {
             replication_settings(&layers(image, &for_replication, node_id))
         }))),
-        throttle_window: (usize::try_from(fixed.number("replication.quota.window.num")).unwrap_or(11), window_ms),
+        throttle_window: (
+            usize::try_from(fixed.number("replication.quota.window.num")).unwrap_or(11),
+            window_ms,
+        ),
         defaults: topic_settings(&config.topic_defaults),
         acks_all_fsync: match config.dirs.acks_all_fsync {
             AcksAllFsync::Alone => AckFsync::Alone,

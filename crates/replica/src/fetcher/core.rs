@@ -195,8 +195,7 @@ impl Core {
     /// said before [`next`](Self::next), as long as it is so.
     pub(crate) fn throttle(&mut self, now: Millis, is_throttled: impl Fn(&TopicPartitionId) -> bool) {
         self.wake(now);
-        let lagging =
-            self.partitions.iter().filter(|(_, one)| one.stage == Stage::Ready && !one.caught_up);
+        let lagging = self.partitions.iter().filter(|(_, one)| one.stage == Stage::Ready && !one.caught_up);
         let held: Vec<_> = lagging.map(|(key, _)| *key).filter(|key| is_throttled(key)).collect();
         for key in held {
             self.enter(key, Stage::Waiting(now.plus(THROTTLE_MS), Reason::Throttled));
