@@ -276,6 +276,16 @@ def test_features(transcript):
     transcript.check("features")
 
 
+def test_features_go_up_and_down(transcript):
+    for command, feature in [
+        ("upgrade", "group.version=0"), ("downgrade", "group.version=0"), ("downgrade", "group.version=1"), ("upgrade", "group.version=1"),
+        ("downgrade", "transaction.version=1"), ("upgrade", "transaction.version=2"), ("downgrade", "metadata.version=24"),
+        ("downgrade", "kraft.version=0"), ("upgrade", "kraft.version=2"),
+    ]:
+        transcript.step(FEATURES, command, "--feature", feature)
+    transcript.check("features-changed")
+
+
 def test_the_metadata_log_is_read_by_kafkas_tool(three, tools):
     """kafka-dump-log --cluster-metadata-decoder: the same on every controller, and what was done is in it."""
     make_topic_at(three, "logged", {0: [1, 2, 3], 1: [3, 1, 2]})

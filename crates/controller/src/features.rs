@@ -90,6 +90,9 @@ impl Turn<'_, '_> {
         if level > current && upgrade_type != UPGRADE {
             return refuse("Can't downgrade to a newer version.");
         }
+        if is_raft && upgrade_type != UPGRADE {
+            return refuse("Can't downgrade the version of this feature.");
+        }
         if is_raft {
             return refuse("The quorum's own version is not changed by its controller.");
         }
