@@ -205,7 +205,7 @@ impl FetchSessions {
         session.epoch = next_epoch(session.epoch);
         session.last_used = now;
         session.walk_if_due(request.generation, now, self.walk_ms);
-        let (wanted, watched) = session.to_read();
+        let (wanted, watched) = session.wanted_now();
         Ok(Begun { mode: Mode::Incremental { id: request.id, epoch: session.epoch }, wanted, watched })
     }
 
@@ -214,7 +214,7 @@ impl FetchSessions {
     /// # Errors
     /// As those of [`select`](Self::select).
     pub(crate) fn again(&mut self, id: i32, epoch: i32) -> Result<(Vec<Wanted>, Option<Watched>), ErrorCode> {
-        Ok(self.current(id, epoch)?.to_read())
+        Ok(self.current(id, epoch)?.wanted_now())
     }
 
     fn current(&mut self, id: i32, epoch: i32) -> Result<&mut Session, ErrorCode> {
@@ -355,7 +355,7 @@ impl Session {
     }
 
     /// What is to be read now, in order.
-    fn to_read(&mut self) -> (Vec<Wanted>, Option<Watched>) {
+    fn wanted_now(&mut self) -> (Vec<Wanted>, Option<Watched>) {
         let Some(hot) = &mut self.hot else {
             return (self.order.values().map(|cached| cached.wanted.clone()).collect(), None);
         };
