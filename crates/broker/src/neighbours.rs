@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ottla_metadata::{BrokerRegistration, Endpoint, Image, ImageCell};
@@ -20,7 +20,7 @@ use ottla_router::Losses;
 use ottla_types::NodeId;
 use tokio::{
     task::{AbortHandle, JoinHandle},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::debug;
 

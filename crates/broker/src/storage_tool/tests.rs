@@ -206,7 +206,8 @@ fn features_and_credentials() {
 #[test]
 fn a_cluster_begins_with_the_features_of_the_release_that_is_asked_for() {
     type Change = fn(&mut FormatArgs);
-    let cases: [(&str, Change, &str, &[(&str, i16)]); 3] = [
+    type Levels = &'static [(&'static str, i16)];
+    let cases: [(&str, Change, &str, Levels); 3] = [
         (
             "a",
             |args| args.release_version = Some("4.3".into()),
