@@ -280,7 +280,7 @@ def test_features_go_up_and_down(transcript):
     for command, feature in [
         ("upgrade", "group.version=0"), ("downgrade", "group.version=0"), ("downgrade", "group.version=1"), ("upgrade", "group.version=1"),
         ("downgrade", "transaction.version=1"), ("upgrade", "transaction.version=2"), ("downgrade", "metadata.version=24"),
-        ("downgrade", "kraft.version=0"), ("upgrade", "kraft.version=2"),
+        ("upgrade", "kraft.version=1"), ("downgrade", "kraft.version=0"), ("upgrade", "kraft.version=2"),
     ]:
         transcript.step(FEATURES, command, "--feature", feature)
     transcript.check("features-changed")

@@ -23,12 +23,21 @@ pub(crate) trait Ask: Send + Sync + 'static {
     /// # Errors
     /// `NOT_CONTROLLER` when there is no active controller to be asked this way.
     fn ask(&self, ctx: &RequestContext, command: Command) -> Asked;
+
+    /// The quorum's `kraft.version`, as far as this node knows.
+    fn kraft_version(&self) -> i16 {
+        0
+    }
 }
 
 impl Ask for Controllers {
     fn ask(&self, ctx: &RequestContext, command: Command) -> Asked {
         let answer = self.ask_for(ctx, command);
         async move { answer.await.map_err(ApiError::from) }.boxed()
+    }
+
+    fn kraft_version(&self) -> i16 {
+        (Self::kraft_version(self))()
     }
 }
 
@@ -39,6 +48,10 @@ impl Ask for Here {
     fn ask(&self, _: &RequestContext, command: Command) -> Asked {
         let answer = self.0.submit(command);
         async move { answer.await.map_err(refusal) }.boxed()
+    }
+
+    fn kraft_version(&self) -> i16 {
+        self.0.status().borrow().kraft_version
     }
 }
 

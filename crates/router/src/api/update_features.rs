@@ -8,6 +8,7 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use ottla_controller::Command;
+use ottla_metadata::feature;
 use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_types::ErrorCode;
 
@@ -16,6 +17,8 @@ use crate::{
     Handler, Reply, RequestContext,
     ask::{Ask, pick, relay},
 };
+
+const UPGRADE: i8 = 1;
 
 pub(crate) struct UpdateFeatures {
     controller: Arc<dyn Ask>,
@@ -33,6 +36,14 @@ impl Handler for UpdateFeatures {
     const VERSIONS: RangeInclusive<i16> = 0..=2;
 
     fn handle(&self, ctx: &RequestContext, request: UpdateFeaturesRequest) -> Reply<UpdateFeaturesResponse> {
+        let mut request = request;
+        // Raft keeps its own feature; the controller knows nothing of its level.
+        let level = self.controller.kraft_version();
+        request.feature_updates.retain(|update| {
+            let raft = *update.feature == *feature::KRAFT_VERSION && update.upgrade_type == UPGRADE;
+            let already = raft && level > 0 && update.max_version_level == level;
+            !(already && has_no_results(ctx.api_version))
+        });
         let asked = self.controller.ask(ctx, Command::UpdateFeatures(request));
         relay(asked, pick!(UpdateFeatures), |error| {
             UpdateFeaturesResponse::default().with_error_code(error.code.0).with_error_message(said(&error))
@@ -42,4 +53,9 @@ impl Handler for UpdateFeatures {
     fn says_not_controller(answer: &UpdateFeaturesResponse) -> bool {
         ErrorCode(answer.error_code) == ErrorCode::NOT_CONTROLLER
     }
+}
+
+/// From version 2 on nothing is said per feature.
+fn has_no_results(version: i16) -> bool {
+    version >= 2
 }
