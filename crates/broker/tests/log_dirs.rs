@@ -5,7 +5,7 @@ mod support;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ottla_protocol::{
@@ -62,12 +62,18 @@ fn described(client: &mut Client) -> Vec<(i16, Vec<i32>)> {
     dirs.collect()
 }
 
+/// Between two looks.
+const STEP: Duration = Duration::from_millis(10);
+
 fn until(what: &str, mut good: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !good() {
-        assert!(began.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+    // Waits are counted: there is no clock in tests.
+    for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
+        if good() {
+            return;
+        }
+        std::thread::sleep(STEP);
     }
+    panic!("not in time: {what}");
 }
 
 /// The leaders of the topic's partitions.

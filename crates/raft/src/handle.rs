@@ -195,9 +195,7 @@ impl<M: Machine> Handle<M> {
     /// Whether it has the number of a voter whose directory is in the log, and another directory.
     fn is_another(&self, sender: &Seen) -> bool {
         let known = |voter: &ReplicaView| {
-            voter.id == sender.id
-                && !voter.directory_id.is_nil()
-                && voter.directory_id != sender.directory_id
+            voter.id == sender.id && !voter.directory_id.is_nil() && voter.directory_id != sender.directory_id
         };
         self.status.borrow().kraft_version > 0 && self.shared.view.lock().voters.iter().any(known)
     }
@@ -287,7 +285,8 @@ impl<M: Machine> Handle<M> {
             (view.leader, view.epoch) = (status.leader, status.epoch);
             view.high_watermark = status.high_watermark;
             // The view may be a moment old, and on a lone voter, which nothing wakes, older than that.
-            let leader = view.voters.iter_mut().find(|voter| status.in_office && Some(voter.id) == status.leader);
+            let leader =
+                view.voters.iter_mut().find(|voter| status.in_office && Some(voter.id) == status.leader);
             if let Some(leader) = leader {
                 leader.log_end = leader.log_end.max(status.high_watermark);
             }

@@ -183,7 +183,10 @@ fn every_handler_is_in_the_table() {
             found = true;
             let made = [format!("::{handler}::"), format!("::{handler}(")];
             if !made.iter().any(|made| table.contains(made)) {
-                wrong.push(format!("{}: {handler} has no line in table.rs or controller_table.rs", source.path.display()));
+                wrong.push(format!(
+                    "{}: {handler} has no line in table.rs or controller_table.rs",
+                    source.path.display()
+                ));
             }
         }
     }

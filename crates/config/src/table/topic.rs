@@ -79,6 +79,6 @@ keys! { TOPIC: Topic;
         "Most milliseconds taken off a segment's age at random, so that not all are sealed at once."
     done "segment.ms": Long = "604800000", AtLeast(1), Medium, Dynamic;
         "Milliseconds after which a segment is sealed."
-    accepted "unclean.leader.election.enable": Boolean = "false", Any, Medium, Dynamic;
+    done "unclean.leader.election.enable": Boolean = "false", Any, Medium, Dynamic;
         "Lets a replica outside the in-sync set lead, which may lose records."
 }
