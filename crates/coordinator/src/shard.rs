@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicI32, Ordering},
     },
+    time::Duration,
 };
 
 use ottla_groups::{Answer, Command, Groups, Record};
@@ -140,6 +141,16 @@ impl Shard {
                 let _ = waiting.send(Err(error));
             }
         }
+    }
+
+    /// Fails everybody who waits for facts to become durable; they ask again. False when it is closed.
+    fn send_away(&self) -> bool {
+        let mut stage = self.stage.lock();
+        let Stage::Active(active) = &mut *stage else { return false };
+        let waiting: Vec<_> =
+            active.parked.iter_mut().flat_map(|parked| std::mem::take(&mut parked.answers)).collect();
+        active.fail(waiting, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        true
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -300,16 +311,45 @@ async fn commit(shard: Arc<Shard>) {
             Some(durable) => durable.await.map_err(told_to_client),
             None => Ok(()),
         };
-        let mut stage = shard.stage.lock();
-        let Stage::Active(active) = &mut *stage else { return };
-        let done = active.parked.pop_front().expect("only this task takes from the queue");
-        let answers = match result {
-            Ok(()) => done.answers,
-            Err(error) => {
-                done.answers.into_iter().map(|(token, answer)| (token, answer.failed(error))).collect()
+        {
+            let mut stage = shard.stage.lock();
+            let Stage::Active(active) = &mut *stage else { return };
+            let done = active.parked.pop_front().expect("only this task takes from the queue");
+            match result {
+                Ok(()) => drop(active.give(done.answers, None)),
+                Err(error) => active.fail(done.answers, error),
             }
-        };
-        active.give(answers, None);
+        }
+        if result.is_err() {
+            settle(&shard).await;
+        }
+    }
+}
+
+/// How often those are told who wait for facts that are not durable in time.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// There are facts in the log that may not stay, and the groups are as if they would. Nothing that may rest on them is told
+/// before they are certain: whoever waits meanwhile is sent to ask again.
+async fn settle(shard: &Arc<Shard>) {
+    loop {
+        match shard.world.log.settled(shard.partition, shard.epoch()) {
+            Ok(None) => return,
+            Ok(Some(mut settled)) => loop {
+                match tokio::time::timeout(SETTLE, &mut settled).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(_)) => break,
+                    Err(_) if shard.send_away() => {}
+                    Err(_) => return,
+                }
+            },
+            Err(_) => {}
+        }
+        // Leadership has gone, or it is of another epoch: the shard is about to be told.
+        if !shard.send_away() {
+            return;
+        }
+        tokio::time::sleep(SETTLE / 20).await;
     }
 }
 
@@ -322,6 +362,11 @@ impl Active {
         }
         self.waiting.insert(token, sender);
         Pending::Later(receiver)
+    }
+
+    fn fail(&mut self, answers: Vec<(Token, Answer)>, error: ErrorCode) {
+        let failed = answers.into_iter().map(|(token, answer)| (token, answer.failed(error))).collect();
+        self.give(failed, None);
     }
 
     fn give(&mut self, answers: Vec<(Token, Answer)>, own: Option<Token>) -> Option<Answer> {

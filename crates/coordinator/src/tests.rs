@@ -250,6 +250,25 @@ async fn facts_that_do_not_become_durable_in_time_fail_their_answers_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_rests_on_facts_that_may_not_stay_is_not_told() {
+    let log = MemoryLog::new();
+    let shard = open(&log);
+    log.hold();
+    log.settled.send_replace(false);
+    let first = later(shard.submit(commit(5)));
+    let read = later(shard.submit(fetch()));
+    log.durable.send_modify(|state| state.1 = Some(ErrorCode::REQUEST_TIMED_OUT));
+    let Ok(Ok(Answer::OffsetCommit(answer))) = first.await else { panic!("a commit's answer") };
+    assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    let Ok(Ok(Answer::OffsetFetch(answer))) = read.await else { panic!("an answer") };
+    assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    log.settled.send_replace(true);
+    log.release();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(offset(now(shard.submit(fetch()))), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn leadership_that_goes_fails_whoever_waits() {
     let log = MemoryLog::new();
     let shard = open(&log);

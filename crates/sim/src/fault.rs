@@ -61,6 +61,8 @@ faults! {
     LoadToHighWatermark = "load-to-high-watermark",
     /// A new coordinator reads its partition to the end of its log, whoever else has that.
     LoadUnsettled = "load-unsettled",
+    /// When facts are not replicated in time, a coordinator goes on as if they were.
+    TellPastTimeouts = "tell-past-timeouts",
     /// A coordinator answers before its facts are replicated.
     AnswerBeforeDurable = "answer-before-durable",
     /// Every restart claims that the shutdown before it was clean.

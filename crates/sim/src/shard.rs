@@ -80,7 +80,8 @@ impl Shard {
             Stage::Loading { from, .. } => Some(*from),
             Stage::Active(groups) => groups.deadline(),
         };
-        stage.into_iter().chain(self.parked.front().map(|parked| parked.deadline)).min()
+        let parked = self.parked.iter().find(|parked| !parked.answers.is_empty());
+        stage.into_iter().chain(parked.map(|parked| parked.deadline)).min()
     }
 
     pub(crate) fn submit(
@@ -159,21 +160,36 @@ impl Shard {
         None
     }
 
-    /// Gives answers in turn.
+    /// Gives answers in turn. What waits too long is told so; what is behind it waits on, as it may rest on facts that
+    /// are not replicated.
     fn give(&mut self, env: &mut Env<'_>) {
         while let Some(parked) = self.parked.front() {
             let code = match (parked.number, parked.done) {
                 (None, _) => ErrorCode::NONE,
                 (Some(_), Some(code)) => code,
-                (Some(_), None) if parked.deadline <= env.now => ErrorCode::REQUEST_TIMED_OUT,
-                (Some(_), None) => return,
+                (Some(_), None) if env.has(Fault::TellPastTimeouts) && parked.deadline <= env.now => {
+                    ErrorCode::REQUEST_TIMED_OUT
+                }
+                (Some(_), None) => break,
             };
             let parked = self.parked.pop_front().expect("there is a first");
-            for (token, answer) in parked.answers {
-                let answer = if code == ErrorCode::NONE { answer } else { answer.failed(told(code)) };
-                if let Some((to, id)) = self.waiting.remove(&token.0) {
-                    env.send(to, Message::GroupAnswer { id, answer: Ok(Box::new(answer)) });
-                }
+            self.tell(env, parked.answers, code);
+        }
+        let late = |parked: &&mut Parked| parked.deadline <= env.now;
+        let late: Vec<_> = self
+            .parked
+            .iter_mut()
+            .take_while(late)
+            .flat_map(|parked| std::mem::take(&mut parked.answers))
+            .collect();
+        self.tell(env, late, ErrorCode::REQUEST_TIMED_OUT);
+    }
+
+    fn tell(&mut self, env: &mut Env<'_>, answers: Vec<(Token, Answer)>, code: ErrorCode) {
+        for (token, answer) in answers {
+            let answer = if code == ErrorCode::NONE { answer } else { answer.failed(told(code)) };
+            if let Some((to, id)) = self.waiting.remove(&token.0) {
+                env.send(to, Message::GroupAnswer { id, answer: Ok(Box::new(answer)) });
             }
         }
     }
