@@ -17,12 +17,29 @@ def free_port() -> int:
         port = _dice.randint(first, last)
         if port in _taken:
             continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if not _is_free(port):
+            continue
         _taken.add(port)
         return port
     raise RuntimeError(f"no free port in {first}-{last}")
+
+
+def free_base(offsets: list[int]) -> int:
+    """A port such that nobody listens on it plus any of the offsets. Below the range of free_port, and so below the ports
+    that the kernel gives to clients' connections."""
+    first, _ = settings.PORTS
+    for _ in range(2000):
+        base = _dice.randint(10_000, first - 1 - max(offsets))
+        if all(_is_free(base + offset) for offset in offsets):
+            return base
+    raise RuntimeError(f"no free ports between 10000 and {first}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -10,7 +10,7 @@ import pytest
 
 from harness import settings
 from harness.cluster import Cluster
-from harness.ports import free_port
+from harness.ports import free_base
 from harness.rdkafka import produce, read_all
 from harness.chaos import make_topic
 from harness.waiting import until
@@ -22,7 +22,8 @@ SCRIPT = settings.CHECKOUT / "scripts/cluster"
 def script(tmp_path):
     """Runs scripts/cluster in the background with a directory of its own; ended when the test ends."""
     running = []
-    base = free_port() // 300 * 300 + 20_000
+    # Brokers from the base port on, controllers a hundred above.
+    base = free_base([*range(6), *range(100, 106)])
 
     def run(*arguments: str):
         out = (tmp_path / "out").open("wb")
