@@ -179,3 +179,17 @@ async fn coordinators_that_are_missing_are_waited_for() {
     let told = timeout(MOMENT, asked).await.expect("it is decided").expect("no panic");
     assert_eq!(told.coordinators[0].node_id.0, 1);
 }
+
+/// A client that is told of no broker forgets where it was.
+#[tokio::test(start_paused = true)]
+async fn the_last_broker_to_stop_still_says_where_it_is() {
+    let broker = broker();
+    let mut all_fenced = Image::clone(&image(2, true));
+    let fence = |known: &Arc<BrokerRegistration>| {
+        Arc::new(BrokerRegistration { fenced: true, ..BrokerRegistration::clone(known) })
+    };
+    let fenced = all_fenced.brokers.iter().map(|(id, known)| (*id, fence(known))).collect();
+    all_fenced.brokers = Arc::new(fenced);
+    broker.image.publish(Arc::new(all_fenced));
+    assert_eq!(brokers(&answer(broker.ask(topic("foo"))).await), [1, 2]);
+}

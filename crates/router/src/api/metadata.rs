@@ -98,6 +98,18 @@ impl Handler for Metadata {
     }
 }
 
+/// A broker as the listener's clients see it, if they can reach it.
+fn told(broker: &BrokerRegistration, ctx: &RequestContext) -> Option<MetadataResponseBroker> {
+    let endpoint = broker.listener(&ctx.listener)?;
+    Some(
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(broker.id))
+            .with_host(StrBytes::from_string(endpoint.host.to_string()))
+            .with_port(endpoint.port.into())
+            .with_rack(broker.rack.as_ref().map(|rack| StrBytes::from_string(rack.to_string()))),
+    )
+}
+
 /// Whether something may have happened that makes a client look who leads.
 fn asks_again(ctx: &RequestContext, request: &Asked, image: &Image) -> bool {
     let wants_topics = request.topics.as_ref().is_none_or(|topics| !topics.is_empty());
@@ -170,20 +182,17 @@ impl Asked {
             None => image.topics.iter().map(|topic| self.describe(image, ctx, topic)).collect(),
             Some(asked) => asked.iter().map(|asked| self.find(image, ctx, asked, refused)).collect(),
         };
-        let listed = image.brokers.values().filter(|broker| telling.losses.is_listed(broker));
-        let brokers = listed.filter_map(|broker| {
-            let endpoint = broker.listener(&ctx.listener)?;
-            Some(
-                MetadataResponseBroker::default()
-                    .with_node_id(BrokerId(broker.id))
-                    .with_host(StrBytes::from_string(endpoint.host.to_string()))
-                    .with_port(endpoint.port.into())
-                    .with_rack(broker.rack.as_ref().map(|rack| StrBytes::from_string(rack.to_string()))),
-            )
-        });
+        let listed = |broker: &&Arc<BrokerRegistration>| telling.losses.is_listed(broker);
+        let mut brokers: Vec<_> =
+            image.brokers.values().filter(listed).filter_map(|broker| told(broker, ctx)).collect();
+        if brokers.is_empty() {
+            // The last one to stop says so over its connections. A client that is told of no broker at all forgets where
+            // it was, and never comes back (librdkafka 2.16).
+            brokers = image.brokers.values().filter_map(|broker| told(broker, ctx)).collect();
+        }
         let operations = if self.cluster_operations { operations::CLUSTER } else { operations::OMITTED };
         MetadataResponse::default()
-            .with_brokers(brokers.collect())
+            .with_brokers(brokers)
             .with_cluster_id(Some(telling.cluster_id.clone()))
             .with_controller_id(BrokerId(any_broker(image, ctx)))
             .with_topics(topics)
