@@ -3,10 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -15,57 +12,39 @@ use ottla_protocol::messages::{
     assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData},
 };
 use ottla_types::{ErrorCode, TopicId, TopicPartitionId};
-use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::isr::ControllerLink;
+use super::{isr::ControllerLink, signal::Signal};
 use crate::{ReplicaManager, assignments::Dirs};
 
 /// Wait before what was not taken is told again: the first and the longest one.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 
-/// The task's signals.
-#[derive(Default)]
-pub(super) struct AssignmentSender {
-    came: Notify,
-    stopped: AtomicBool,
-}
-
-impl AssignmentSender {
-    pub(super) fn wake(&self) {
-        self.came.notify_one();
-    }
-
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        self.came.notify_one();
-    }
-
-    pub(super) async fn run(
-        self: Arc<Self>,
-        manager: Weak<ReplicaManager>,
-        controller: Arc<dyn ControllerLink>,
-    ) {
-        let mut pause = RETRY.0;
-        while !self.stopped.load(Ordering::Acquire) {
-            let Some(strong) = manager.upgrade() else { return };
-            let asked = strong.take_assignments();
-            let request = request(&strong, &asked);
-            drop(strong);
-            if asked.is_empty() {
-                self.came.notified().await;
-                continue;
-            }
-            let answer = controller.assign_dirs(request).await;
-            let Some(strong) = manager.upgrade() else { return };
-            let again = take(&strong, asked, answer);
-            drop(strong);
-            if again {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY.1);
-            } else {
-                pause = RETRY.0;
-            }
+/// The task.
+pub(super) async fn run(
+    signal: Arc<Signal>,
+    manager: Weak<ReplicaManager>,
+    controller: Arc<dyn ControllerLink>,
+) {
+    let mut pause = RETRY.0;
+    while !signal.is_stopped() {
+        let Some(strong) = manager.upgrade() else { return };
+        let asked = strong.take_assignments();
+        let request = request(&strong, &asked);
+        drop(strong);
+        if asked.is_empty() {
+            signal.came().await;
+            continue;
+        }
+        let answer = controller.assign_dirs(request).await;
+        let Some(strong) = manager.upgrade() else { return };
+        let again = take(&strong, asked, answer);
+        drop(strong);
+        if again {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+        } else {
+            pause = RETRY.0;
         }
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,8 +15,8 @@ use ottla_protocol::messages::{
     alter_partition_response,
 };
 use ottla_types::{ErrorCode, NodeId, TopicId, TopicPartitionId};
-use tokio::sync::Notify;
 
+use super::signal::Signal;
 use crate::ReplicaManager;
 
 /// Wait before what was not decided is asked again, as Kafka.
@@ -38,60 +35,40 @@ pub trait ControllerLink: Send + Sync + 'static {
     fn assign_dirs(
         &self,
         request: AssignReplicasToDirsRequest,
-    ) -> BoxFuture<'_, Result<AssignReplicasToDirsResponse, ErrorCode>> {
-        let _ = request;
-        Box::pin(std::future::ready(Err(ErrorCode::UNSUPPORTED_VERSION)))
-    }
+    ) -> BoxFuture<'_, Result<AssignReplicasToDirsResponse, ErrorCode>>;
 }
 
 type Proposals = HashMap<TopicPartitionId, IsrProposal>;
 
-/// The task's signals.
-#[derive(Default)]
-pub(super) struct IsrSender {
-    came: Notify,
-    stopped: AtomicBool,
-}
-
-impl IsrSender {
-    pub(super) fn wake(&self) {
-        self.came.notify_one();
-    }
-
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        self.came.notify_one();
-    }
-
-    pub(super) async fn run(
-        self: Arc<Self>,
-        manager: Weak<ReplicaManager>,
-        controller: Arc<dyn ControllerLink>,
-    ) {
-        while !self.stopped.load(Ordering::Acquire) {
-            let Some(strong) = manager.upgrade() else { return };
-            let broker_epoch = strong.broker_epoch.load(Ordering::Acquire);
-            let proposals: Proposals = if broker_epoch < 0 {
-                Proposals::new()
-            } else {
-                strong
-                    .take_isr_proposals()
-                    .into_iter()
-                    .filter(|(id, asked)| stands(&strong, *id, asked))
-                    .collect()
-            };
-            let node = strong.node();
+/// The task.
+pub(super) async fn run(
+    signal: Arc<Signal>,
+    manager: Weak<ReplicaManager>,
+    controller: Arc<dyn ControllerLink>,
+) {
+    while !signal.is_stopped() {
+        let Some(strong) = manager.upgrade() else { return };
+        let broker_epoch = strong.broker_epoch.load(Ordering::Acquire);
+        let proposals: Proposals = if broker_epoch < 0 {
+            Proposals::new()
+        } else {
+            strong
+                .take_isr_proposals()
+                .into_iter()
+                .filter(|(id, asked)| stands(&strong, *id, asked))
+                .collect()
+        };
+        let node = strong.node();
+        drop(strong);
+        if proposals.is_empty() {
+            signal.came().await;
+            continue;
+        }
+        let answer = controller.alter_partition(request(node, broker_epoch, &proposals)).await;
+        let Some(strong) = manager.upgrade() else { return };
+        if take(&strong, proposals, answer) {
             drop(strong);
-            if proposals.is_empty() {
-                self.came.notified().await;
-                continue;
-            }
-            let answer = controller.alter_partition(request(node, broker_epoch, &proposals)).await;
-            let Some(strong) = manager.upgrade() else { return };
-            if take(&strong, proposals, answer) {
-                drop(strong);
-                tokio::time::sleep(RETRY).await;
-            }
+            tokio::time::sleep(RETRY).await;
         }
     }
 }

@@ -18,6 +18,7 @@ mod link;
 mod message;
 mod replication;
 mod session;
+mod signal;
 
 pub use isr::ControllerLink;
 pub use link::{LeaderLink, LeaderLinks, LinkError, PeerLinks};

@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    assign::AssignmentSender,
-    isr::{ControllerLink, IsrSender},
+    assign,
+    isr::{self, ControllerLink},
     lane::Lane,
     link::LeaderLinks,
+    signal::Signal,
 };
 use crate::{Replica, ReplicaManager};
 
@@ -103,8 +104,8 @@ pub(crate) struct Replication {
     parts: ReplicationParts,
     manager: Weak<ReplicaManager>,
     lanes: Mutex<Lanes>,
-    isr: Arc<IsrSender>,
-    assignments: Arc<AssignmentSender>,
+    isr: Arc<Signal>,
+    assignments: Arc<Signal>,
 }
 
 impl ReplicaManager {
@@ -113,11 +114,10 @@ impl ReplicaManager {
     pub fn start_replication(self: &Arc<Self>, parts: ReplicationParts) {
         // No image changes anything between the look at the replicas and the time changes are reported.
         let hosting = self.hosting.lock();
-        let isr = Arc::new(IsrSender::default());
-        parts.runtime.spawn(Arc::clone(&isr).run(Arc::downgrade(self), Arc::clone(&parts.controller)));
-        let assignments = Arc::new(AssignmentSender::default());
-        let telling = Arc::clone(&assignments).run(Arc::downgrade(self), Arc::clone(&parts.controller));
-        parts.runtime.spawn(telling);
+        let isr = Arc::new(Signal::default());
+        parts.runtime.spawn(isr::run(isr.clone(), Arc::downgrade(self), parts.controller.clone()));
+        let assignments = Arc::new(Signal::default());
+        parts.runtime.spawn(assign::run(assignments.clone(), Arc::downgrade(self), parts.controller.clone()));
         let replication =
             Replication { parts, manager: Arc::downgrade(self), lanes: Mutex::default(), isr, assignments };
         if self.replication.set(replication).is_err() {

@@ -17,9 +17,9 @@ use ottla_metadata::{Fact, Image, Partition, partition_record};
 use ottla_net::Part;
 use ottla_protocol::{
     messages::{
-        AlterPartitionRequest, AlterPartitionResponse, BrokerId, FetchRequest, FetchResponse,
-        ListOffsetsRequest, ListOffsetsResponse, alter_partition_response, fetch_response,
-        list_offsets_response,
+        AlterPartitionRequest, AlterPartitionResponse, AssignReplicasToDirsRequest,
+        AssignReplicasToDirsResponse, BrokerId, FetchRequest, FetchResponse, ListOffsetsRequest,
+        ListOffsetsResponse, alter_partition_response, fetch_response, list_offsets_response,
     },
     persisted::metadata::{
         MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
@@ -331,6 +331,14 @@ impl ControllerLink for Controller {
                 .with_partitions(partitions);
             Ok(AlterPartitionResponse::default().with_topics(vec![topic]))
         })
+    }
+
+    fn assign_dirs(
+        &self,
+        _: AssignReplicasToDirsRequest,
+    ) -> BoxFuture<'_, Result<AssignReplicasToDirsResponse, ErrorCode>> {
+        // A controller that does not keep log dirs.
+        Box::pin(async { Err(ErrorCode::UNSUPPORTED_VERSION) })
     }
 }
 
