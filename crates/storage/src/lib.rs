@@ -15,6 +15,7 @@ mod codec;
 mod config;
 mod damaged;
 mod delete;
+mod demand;
 mod dir;
 mod epochs;
 mod fault;

@@ -99,6 +99,9 @@ impl LogReader {
             return None;
         }
         let first = state.tail.partition_point(|batch| batch.next <= wanted.from);
+        if let Some(batch) = state.tail.get(first) {
+            self.shared.tail.demand.read_at(batch.place);
+        }
         let mut slice = Slice::default();
         for (batches, batch) in state.tail.range(first..).enumerate() {
             let fits = slice.bytes + batch.len() <= wanted.max_bytes
@@ -130,6 +133,7 @@ impl LogReader {
         if found.offset >= wanted.upper_bound {
             return Ok(Slice::default());
         }
+        self.note_miss(&found);
         let file = self.open_segment(&found.view.handle)?;
         let end = if wanted.upper_bound >= found.view.end {
             found.view.size
@@ -149,6 +153,14 @@ impl LogReader {
             slice.parts.push(Part::File { file, offset: found.position, len });
         }
         Ok(slice)
+    }
+
+    /// Tells the tail cache of a read that it might have served.
+    fn note_miss(&self, found: &Located) {
+        let state = self.state.read();
+        if Arc::ptr_eq(&state.active().handle, &found.view.handle) {
+            self.shared.tail.demand.missed(state.active().size.saturating_sub(found.position));
+        }
     }
 
     /// Bytes from `found` on that are whole batches and no more than wanted. Cuts at an index entry where there is

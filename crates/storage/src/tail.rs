@@ -1,6 +1,6 @@
 //! The ends of all logs of a dir in memory: what consumers that keep up read.
 //!
-//! One budget for the dir, first in first out over all logs. Small batches are copied into chunks that logs share, so
+//! One budget for the dir, first in first out over all logs, of which as much is used as readers ask for ([`Demand`]). Small batches are copied into chunks that logs share, so
 //! that they do not keep a network buffer alive; the payload of large ones stays a slice of the buffer it came in.
 
 use std::{
@@ -17,7 +17,7 @@ use ottla_types::Offset;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::{pin::Pin, reader::LogReader};
+use crate::{demand::Demand, pin::Pin, reader::LogReader};
 
 /// Batches up to this size are copied.
 const COPY_MAX: usize = 8 << 10;
@@ -34,6 +34,8 @@ pub(crate) struct TailBatch {
     /// The header, or the whole batch when `rest` is empty.
     pub(crate) head: Bytes,
     pub(crate) rest: Bytes,
+    /// When it was appended, as [`Demand`] counts.
+    pub(crate) place: u64,
     _pin: Option<Pin>,
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 pub(crate) struct TailCache {
     budget: usize,
+    /// How much of the budget is used.
+    pub(crate) demand: Demand,
     pinned: Arc<AtomicUsize>,
     chunk: Mutex<BytesMut>,
     queue: Mutex<Queue>,
@@ -74,7 +78,13 @@ struct QueueEntry {
 
 impl TailCache {
     pub(crate) fn new(budget: usize) -> Self {
-        Self { budget, pinned: Arc::default(), chunk: Mutex::default(), queue: Mutex::default() }
+        Self {
+            budget,
+            demand: Demand::new(budget),
+            pinned: Arc::default(),
+            chunk: Mutex::default(),
+            queue: Mutex::default(),
+        }
     }
 
     pub(crate) fn pin(&self, bytes: usize) -> Pin {
@@ -84,6 +94,7 @@ impl TailCache {
     /// Makes copies or slices of `batches` to be kept; `None` when they are not to be kept at all, and the log's
     /// tail must be cleared.
     pub(crate) fn prepare(&self, batches: &[Stamped], bytes: usize, pin: Option<&Pin>) -> Option<Kept> {
+        let place = self.demand.appended(bytes);
         let pinned = pin.map_or(0, |pin| {
             if batches.iter().any(|batch| batch.size_in_bytes() > COPY_MAX) { pin.bytes() } else { 0 }
         });
@@ -116,7 +127,7 @@ impl TailCache {
                 }
             };
             let (base, next) = (batch.header.base_offset, batch.header.next_offset());
-            kept.batches.push(TailBatch { base, next, head, rest, _pin: pin });
+            kept.batches.push(TailBatch { base, next, head, rest, place, _pin: pin });
         }
         Some(kept)
     }
@@ -135,10 +146,11 @@ impl TailCache {
         }
     }
 
-    /// The oldest entry, while more is kept than the budget allows.
+    /// The oldest entry, while more is kept than is wanted. The newest stays, for those who wait at the end.
     fn victim(&self) -> Option<QueueEntry> {
         let mut queue = self.queue.lock();
-        if queue.own_bytes + self.pinned.load(Ordering::Relaxed) <= self.budget {
+        let used = queue.own_bytes + self.pinned.load(Ordering::Relaxed);
+        if used <= self.demand.share() || (queue.entries.len() == 1 && used <= self.budget) {
             return None;
         }
         let entry = queue.entries.pop_front()?;
