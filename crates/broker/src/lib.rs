@@ -20,6 +20,7 @@ mod metadata_view;
 mod neighbours;
 pub mod open_files;
 mod presence;
+mod program_pages;
 mod quorum;
 mod registration;
 mod replication;

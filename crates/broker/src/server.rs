@@ -26,7 +26,7 @@ use crate::{
     feed::{self, Feed},
     health, listeners, log_dirs,
     metadata_view::MetadataView,
-    quorum, settings,
+    program_pages, quorum, settings,
 };
 
 /// A node that is being started, serves, or is being stopped.
@@ -132,6 +132,7 @@ impl Server {
             None => None,
         };
         info!("[KafkaRaftServer nodeId={id}] Kafka Server started");
+        tokio::spawn(program_pages::give_back_later());
         let useless = async {
             match &mut serving {
                 Some(serving) => serving.useless().await,
