@@ -10,5 +10,5 @@ keys! { OTTLA: Broker;
     done "ottla.log.write.mode": String = "auto", OneOf(&["auto", "buffered", "dontcache"]), Medium, ReadOnly;
         "How segments are written: through the page cache, without keeping pages in it, or what suits the file system."
     done "ottla.tail.cache.bytes": Long = "33554432", AtLeast(0), Medium, ReadOnly;
-        "Most memory per data directory from which the newest records are served without reading a file; used as readers need it."
+        "Most memory per data directory for the newest records, served without reading a file; used as readers need it."
 }
