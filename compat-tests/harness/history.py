@@ -45,6 +45,24 @@ class Acked:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Whose batch it is and where it came in, as its header says. Its first record's timestamp is when the client was
+    given that record, in milliseconds: the same each time the record is sent."""
+
+    producer_id: int
+    producer_epoch: int
+    sequence: int
+    leader_epoch: int
+    timestamp: int
+
+    def __str__(self) -> str:
+        return (
+            f"producer id {self.producer_id} epoch {self.producer_epoch} sequence {self.sequence}, "
+            f"leader epoch {self.leader_epoch}, from {self.timestamp / 1000:.3f}"
+        )
+
+
+@dataclass(frozen=True)
 class Stored:
     """A batch in a replica's segments: offsets, the numbers of its records by producer, and a digest of its bytes."""
 
@@ -54,6 +72,7 @@ class Stored:
     #: (offset, producer, number); what no producer of ours wrote is not listed.
     records: tuple[tuple[int, int, int], ...] = ()
     sound: bool = True
+    origin: Origin | None = None
 
 
 @dataclass
@@ -119,20 +138,25 @@ def _damage(partition: int, where: str, batches: list[Stored]):
 
 
 def _order(partition: int, where: str, batches: list[Stored]):
-    first: dict[tuple[int, int], int] = {}
+    first: dict[tuple[int, int], tuple[int, Stored]] = {}
     highest: dict[int, tuple[int, int]] = {}
     for batch in batches:
         for offset, producer, number in batch.records:
             if (producer, number) in first:
-                before = first[producer, number]
-                yield Anomaly("duplicated", partition, f"{where}: record {number} of producer {producer} at {before} and {offset}")
+                before, there = first[producer, number]
+                what = f"record {number} of producer {producer} at {before} and {offset}"
+                yield Anomaly("duplicated", partition, f"{where}: {what}: {_origin(there)}; {_origin(batch)}")
                 continue
-            first[producer, number] = offset
+            first[producer, number] = offset, batch
             if producer in highest and number < highest[producer][0]:
                 late, there = highest[producer]
                 yield Anomaly("reordered", partition, f"{where}: record {number} of producer {producer} at {offset}, after {late} at {there}")
             else:
                 highest[producer] = (number, offset)
+
+
+def _origin(batch: Stored) -> str:
+    return f"batch {batch.base} to {batch.last} ({batch.origin or 'of unknown origin'})"
 
 
 def _losses(partition: int, where: str, batches: list[Stored], acked: list[Acked]):

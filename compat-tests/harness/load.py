@@ -138,7 +138,7 @@ class _Worker:
         from confluent_kafka import Producer
 
         plan = self.plan
-        config = {"bootstrap.servers": plan.bootstrap, "enable.idempotence": True}
+        config = {"bootstrap.servers": plan.bootstrap, "enable.idempotence": True, "debug": "eos"}
         if plan.codec != "none":
             config["compression.type"] = plan.codec
         client = Producer(config)

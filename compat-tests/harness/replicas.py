@@ -8,9 +8,11 @@ from pathlib import Path
 
 import crc32c
 
-from .history import Stored
+from .history import Origin, Stored
 
 _HEAD = struct.Struct(">qiibIh")
+#: From the first record's timestamp to the base sequence; the largest timestamp is left out.
+_PRODUCER = struct.Struct(">q8xqhi")
 
 
 def partition_bytes(data: Path, topic: str, partition: int) -> bytes:
@@ -23,7 +25,7 @@ def stored(data: bytes, known: dict[str, tuple] | None = None) -> list[Stored]:
     known = {} if known is None else known
     found, at = [], 0
     while len(data) - at >= 61:
-        base, length, _, magic, crc, attributes = _HEAD.unpack_from(data, at)
+        base, length, leader_epoch, magic, crc, attributes = _HEAD.unpack_from(data, at)
         if length < 49 or len(data) - at < 12 + length:
             break
         whole = data[at : at + 12 + length]
@@ -32,7 +34,9 @@ def stored(data: bytes, known: dict[str, tuple] | None = None) -> list[Stored]:
         if digest not in known:
             known[digest] = _records(whole, base, attributes) if sound else ()
         last = base + struct.unpack_from(">i", whole, 23)[0]
-        found.append(Stored(base, last, digest, known[digest], sound))
+        timestamp, producer_id, producer_epoch, sequence = _PRODUCER.unpack_from(whole, 27)
+        origin = Origin(producer_id, producer_epoch, sequence, leader_epoch, timestamp)
+        found.append(Stored(base, last, digest, known[digest], sound, origin))
         at += 12 + length
     if data[at:].strip(b"\0"):
         found.append(Stored(found[-1].last + 1 if found else 0, found[-1].last + 1 if found else 0, "torn", (), False))
