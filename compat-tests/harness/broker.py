@@ -4,6 +4,7 @@ import base64
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from . import settings
@@ -43,6 +44,8 @@ class Broker:
         self.cluster_id = cluster_id()
         self.process: subprocess.Popen | None = None
         self.starts = 0
+        #: What it was from when on (seconds since 1970), a line for each start.
+        self.kinds: list[tuple[float, str]] = []
         self.properties = self._defaults() | (overrides or {})
         self.write_config()
 
@@ -87,6 +90,10 @@ class Broker:
         assert self.process is not None, "the broker was not started"
         return self.process.pid
 
+    def kind_at(self, moment: float) -> str:
+        """What it was at that time."""
+        return [kind for since, kind in self.kinds if since <= moment][-1]
+
     def alive(self) -> bool:
         """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
@@ -122,6 +129,7 @@ class Broker:
             environment["KAFKA_HEAP_OPTS"] = "-Xmx512m"
             environment["KAFKA_LOG4J"] = str(settings.ROOT / "kafka/server-log4j2.properties")
             environment |= self.jvm
+        self.kinds.append((time.time(), self.target))
         with self.log_file.open("ab") as out:
             self.process = subprocess.Popen(
                 self.command(), stdout=out, stderr=subprocess.STDOUT, cwd=self.directory, env=environment,

@@ -6,6 +6,7 @@ clock that all processes of a machine share (CLOCK_MONOTONIC).
 """
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import settings
-from .history import Acked, History
+from .history import Acked, Gap, History
 
 
 @dataclass
@@ -73,6 +74,11 @@ class Load:
                     seen[int(fields[2])] = float(fields[6])
         return seen
 
+    def words(self, most: int = 150) -> str:
+        """The last of what the clients said of their producer epochs, of partitions they drain, and of their connections."""
+        said = self.errors.read_text(errors="replace").splitlines()
+        return "\n".join([f"the last of {len(said)} lines in {self.errors}:", *(line[:400] for line in said[-most:])])
+
     def finish(self, patience: float = 330) -> History:
         """Ends the producers, lets readers come to the end, and returns what was seen (replicas are not in it yet)."""
         self.process.stdin.close()
@@ -83,6 +89,7 @@ class Load:
             self.process.wait()
             status = None
         history = read_log(self.log)
+        history.gaps = read_gaps(self.errors.read_text(errors="replace"))
         if status is None:
             history.stuck.append((None, f"the load did not end within {patience:.0f} s of being told to"))
         elif status != 0:
@@ -118,6 +125,21 @@ def read_log(log: Path) -> History:
         elif letter == "T":
             history.stuck.append((None, rest))
     return history
+
+
+#: What librdkafka logs (debug=eos) when it ends a producer epoch because of a gap.
+_GAP = re.compile(
+    r"^%7\|(?P<at>[\d.]+)\|ERRSEQ\|.*?/(?P<node>\d+): ProduceRequest for .*\(PID\{Id:(?P<id>\d+),Epoch:(?P<epoch>\d+)\}, "
+    r"base seq (?P<sequence>\d+) > .*previous failed request \((?P<before>\w+), .*base seq \d+\.\.(?P<last>\d+),", re.MULTILINE,
+)
+
+
+def read_gaps(words: str) -> list[Gap]:
+    """The gaps in what a load's librdkafka said."""
+    return [
+        Gap(*(int(one[name]) for name in ("id", "epoch", "sequence")), one["before"], int(one["last"]), int(one["node"]), float(one["at"]))
+        for one in _GAP.finditer(words)
+    ]
 
 
 class _Worker:

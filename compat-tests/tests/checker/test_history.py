@@ -1,8 +1,11 @@
 """The checker itself: a sound history passes, and each planted anomaly is found and named. Needs no broker."""
 
+from dataclasses import replace
+
 import pytest
 
-from harness.history import Acked, History, Stored, anomalies, outages, quantile
+from harness.history import Acked, Gap, History, Origin, Stored, anomalies, outages, quantile
+from harness.load import read_gaps
 
 pytestmark = pytest.mark.only("ottla", reason="it needs no broker: once is enough")
 
@@ -89,6 +92,61 @@ def test_duplicated():
     history = sound()
     on_all_nodes(history, 0, history.replicas[0][1] + [batch(5, (2, 0))])
     assert kinds(history) == {("duplicated", 0)}
+
+
+#: The epoch that a refused gap ended, and the batch that the new one begins with, in the log twice.
+GAP = Gap(1000, 0, sequence=9, before="NOT_LEADER_FOR_PARTITION", before_last=8, node=3, at=10.0)
+FIRST, AGAIN = Origin(1000, 0, 7, leader_epoch=3, timestamp=500), Origin(1000, 1, 0, leader_epoch=4, timestamp=500)
+
+
+def written_twice(first: Origin | None, again: Origin | None, *more: tuple[int, int]) -> History:
+    """A history whose partition 0 ends with a batch twice, of these origins; the second time with `more` records in it."""
+    history = sound()
+    before = history.replicas[0][1]
+    twice = [replace(batch(5, (2, 1), (2, 2)), origin=first), replace(batch(7, (2, 1), (2, 2), *more), origin=again)]
+    on_all_nodes(history, 0, before + twice)
+    return history
+
+
+def test_what_a_client_sent_again_in_a_new_epoch_is_forgiven_where_its_gap_is():
+    history = written_twice(FIRST, AGAIN)
+    assert kinds(history) == {("duplicated", 0)}
+    told = "batch 7 to 8 (producer id 1000 epoch 1 sequence 0, leader epoch 4, from 0.500)"
+    assert told in str(anomalies(history)[0])
+    history.forgiven = [GAP]
+    assert anomalies(history) == []
+
+
+@pytest.mark.parametrize("first, again, gap, more", [
+    (FIRST, AGAIN, replace(GAP, producer_id=1001), ()),
+    (FIRST, AGAIN, replace(GAP, producer_epoch=1), ()),
+    (FIRST, replace(AGAIN, producer_id=1001), GAP, ()),
+    # The broker did not know its own batch again.
+    (FIRST, replace(AGAIN, producer_epoch=0), GAP, ()),
+    (FIRST, replace(AGAIN, leader_epoch=3), GAP, ()),
+    (FIRST, replace(AGAIN, timestamp=501), GAP, ()),
+    (FIRST, AGAIN, GAP, ((2, 3),)),
+    (None, AGAIN, GAP, ()),
+    (replace(FIRST, producer_id=-1), replace(AGAIN, producer_id=-1), replace(GAP, producer_id=-1), ()),
+])
+def test_no_other_duplicate_is_forgiven(first, again, gap, more):
+    history = written_twice(first, again, *more)
+    history.forgiven = [gap]
+    assert ("duplicated", 0) in kinds(history)
+
+
+def test_gaps_are_read_from_what_librdkafka_says():
+    said = (
+        "%7|1795918469.805|ERRSEQ|rdkafka#producer-1| [thrd:127.0.0.1:29599/3]: 127.0.0.1:29599/3: ProduceRequest for numbers [1] "
+        "with 37 message(s) failed due to skipped sequence numbers (PID{{Id:1000,Epoch:0}}, base seq {} > next seq 10028) caused by "
+        "previous failed request ({}, actions Refresh,MsgNotPersisted, base seq 10030..10031, base msgid 10032, 502ms ago): "
+        "recovering and retrying\n"
+    )
+    lines = [said.format(10032, "NOT_LEADER_FOR_PARTITION"), "%7|1|DRAIN|x\n", said.format(10033, "NOT_LEADER_FOR_PARTITION")]
+    lines.append(said.format(10032, "OUT_OF_ORDER_SEQUENCE_NUMBER"))
+    gaps = read_gaps("".join(lines))
+    assert gaps[0] == Gap(1000, 0, 10032, "NOT_LEADER_FOR_PARTITION", 10031, 3, 1795918469.805)
+    assert [gap.explained for gap in gaps] == [True, False, False]
 
 
 def test_reordered():

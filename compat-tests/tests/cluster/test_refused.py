@@ -1,0 +1,50 @@
+"""What is answered to a batch whose predecessor on the same connection was refused a moment ago."""
+
+import os
+import signal
+
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from harness import settings
+from harness.chaos import make_topic
+from harness.raw import build_batch
+from harness.raw import produce_v8 as produce
+from harness.rdkafka import admin
+from harness.view import partitions
+from harness.waiting import until
+from harness.wire import Connection
+
+NOT_ENOUGH_REPLICAS, OUT_OF_ORDER_SEQUENCE_NUMBER = 19, 45
+TOPIC, PRODUCER_ID = "refused", 4711
+
+
+def test_a_batch_behind_a_refused_one(new_cluster):
+    """Kafka takes it for itself: a gap, for which librdkafka ends its epoch and sends again what may be written
+    (tests/librdkafka/test_librdkafka_duplicates.py). Ottla refuses it like the batch before it."""
+    cluster = new_cluster("1+2").start()
+    make_topic(cluster, TOPIC, 1, 2, {"min.insync.replicas": "2"})
+    leader = cluster.nodes[partitions(cluster, TOPIC)[0].leader]
+    follower = next(node for node in cluster.brokers if node is not leader)
+
+    def send(on: Connection, sequence: int) -> int:
+        return produce(on, TOPIC, build_batch([b"v"], producer_id=PRODUCER_ID, epoch=0, sequence=sequence))[0]
+
+    def plain(on: Connection) -> int:
+        return produce(on, TOPIC, build_batch([b"v"]))[0]
+
+    with Connection(leader) as one, Connection(leader) as other:
+        assert send(one, 0) == 0
+        os.kill(follower.pid, signal.SIGTERM)
+        follower.process.wait(timeout=2 * settings.PATIENCE)
+        until("too few replicas", lambda: plain(one) == NOT_ENOUGH_REPLICAS)
+        assert send(one, 1) == NOT_ENOUGH_REPLICAS
+        entry = ConfigEntry("min.insync.replicas", "1", incremental_operation=AlterConfigOpType.SET)
+        client = admin(leader.bootstrap)
+        for done in client.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, TOPIC, incremental_configs=[entry])]).values():
+            done.result(settings.PATIENCE)
+        until("enough replicas", lambda: plain(one) == 0)
+        # On another connection, or behind another batch, it is a gap that nothing explains.
+        assert [send(other, 2), send(one, 3)] == [OUT_OF_ORDER_SEQUENCE_NUMBER] * 2
+        behind = NOT_ENOUGH_REPLICAS if settings.TARGET == "ottla" else OUT_OF_ORDER_SEQUENCE_NUMBER
+        assert [send(one, 2), send(one, 3)] == [behind] * 2
+        assert [send(one, sequence) for sequence in (1, 2, 3, 5)] == [0, 0, 0, OUT_OF_ORDER_SEQUENCE_NUMBER]
