@@ -4,7 +4,9 @@
 //! when the batch has left the process. acks=-1: when every in-sync replica has it, and, where that is this broker
 //! alone, when the disk has it too; after `timeout_ms` with REQUEST_TIMED_OUT. Other values: INVALID_REQUIRED_ACKS.
 //! Everything is appended before the handler returns, so the order on a connection is the order in the log.
-//! A duplicate of one of the last five batches is answered with its offsets, as the success it is.
+//! A duplicate of one of the last five batches is answered with its offsets, as the success it is. A batch that leaves a
+//! gap because the one before it on the connection was just refused is refused like that one ([`Refused`]); Kafka says
+//! OUT_OF_ORDER_SEQUENCE_NUMBER.
 //!
 //! Versions: 0–2 are advertised, because librdkafka before 2.11 probes for them (KAFKA-18659), and not served; 3 batch
 //! format 2 and transactional ids; 5 log start; 7 zstd (KIP-110); 8 record errors (KIP-467); 9 flexible; 10 current
@@ -33,7 +35,10 @@ use ottla_replica::{
 };
 use ottla_types::{ErrorCode, TopicId};
 
+use self::refused::{Lane, Refused};
 use crate::{Handler, Reply, RequestContext, api::leaders::leader_hint};
+
+mod refused;
 
 /// Topics that only the broker writes, and the admin client of Kafka's own tools.
 const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
@@ -49,6 +54,7 @@ const ATTRIBUTES_LOW_BYTE: usize = 22;
 pub(crate) struct Produce {
     replicas: Arc<ReplicaManager>,
     image: Arc<ImageCell>,
+    refused: Refused,
 }
 
 /// A request on its way through its partitions.
@@ -69,7 +75,7 @@ impl Produce {
     /// Appends to `replicas`; `image` tells who leads what is not here.
     #[must_use]
     pub(crate) fn new(replicas: Arc<ReplicaManager>, image: Arc<ImageCell>) -> Self {
-        Self { replicas, image }
+        Self { replicas, image, refused: Refused::default() }
     }
 }
 
@@ -134,7 +140,7 @@ impl Turn<'_> {
         let mut partitions = Vec::with_capacity(partition_data.len());
         for partition in last_of_each(partition_data) {
             let index = partition.index;
-            let result = self.partition(hosted.as_deref(), (id, &name), partition);
+            let result = self.partition(hosted.as_deref(), (id, &name), &partition);
             partitions.push(match result {
                 Ok(appended) => {
                     if appended.ticket.ready() != Some(ErrorCode::NONE) {
@@ -149,7 +155,13 @@ impl Turn<'_> {
                 }
                 Err(refusal) => {
                     self.failed = true;
-                    self.refused(index, refusal, (id, &name))
+                    let lane = || Lane {
+                        connection: self.ctx.connection,
+                        topic: (id, name.as_str().into()),
+                        partition: index,
+                    };
+                    let code = self.handler.refused.answer(lane, partition.records.as_deref(), refusal.code);
+                    self.refused(index, ProduceRefusal { code, ..refusal }, (id, &name))
                 }
             });
         }
@@ -166,7 +178,7 @@ impl Turn<'_> {
         &self,
         hosted: Option<&HostedTopic>,
         (id, name): (TopicId, &TopicName),
-        partition: PartitionProduceData,
+        partition: &PartitionProduceData,
     ) -> Result<Appended, ProduceRefusal> {
         let replica = hosted.and_then(|hosted| hosted.partition(partition.index));
         let Some(replica) = replica else {
@@ -178,7 +190,7 @@ impl Turn<'_> {
                 self.ctx.api_version,
             )));
         };
-        let Some(records) = partition.records else {
+        let Some(records) = &partition.records else {
             return Err(ProduceRefusal::code(ErrorCode::INVALID_RECORD));
         };
         if !matches!(self.acks, -1..=1) {
@@ -187,7 +199,7 @@ impl Turn<'_> {
         if INTERNAL_TOPICS.contains(&&*replica.name().topic) && self.ctx.client_id() != ADMIN_CLIENT {
             return Err(ProduceRefusal::code(ErrorCode::INVALID_TOPIC_EXCEPTION));
         }
-        if self.transactional_id && is_transactional(&records) {
+        if self.transactional_id && is_transactional(records) {
             return Err(ProduceRefusal {
                 message: Some(
                     "Unable to verify the partition has been added to the transaction. Underlying error: \
@@ -204,7 +216,7 @@ impl Turn<'_> {
             frame: Some(&self.frame),
             leader_epoch: None,
         };
-        self.handler.replicas.append(replica, &records, &options)
+        self.handler.replicas.append(replica, records, &options)
     }
 
     fn refused(

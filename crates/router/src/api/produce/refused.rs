@@ -1,0 +1,180 @@
+//! Which batches were refused a moment ago, so that those behind them are refused alike.
+//!
+//! A producer has up to five batches of a partition on their way. When one is refused because this broker does not lead
+//! yet, or lacks replicas in sync, and the next is taken up when it does, the next one leaves a gap. Kafka says so, with
+//! OUT_OF_ORDER_SEQUENCE_NUMBER; librdkafka then ends its producer epoch and sends everything unacknowledged again in a
+//! new one, also what a leader had written that resigned before it could acknowledge: those records are in the log twice,
+//! and no broker can tell. Refused like the batch before, it is sent again behind that one, in the same epoch.
+//!
+//! A gap that no refusal explains is answered as it is: something is lost, and the client must know.
+
+use std::collections::HashMap;
+
+use ottla_partition::next_sequence;
+use ottla_records::BatchHeader;
+use ottla_types::{ErrorCode, NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence, TopicId};
+use parking_lot::Mutex;
+
+/// So many producers of partitions are remembered; when there are more, all are forgotten, which costs what Kafka costs.
+const MOST: usize = 4096;
+
+/// One producer's batches for one partition on one connection: what is in flight there comes in order. The topic is named
+/// as the request names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    pub(super) connection: u64,
+    pub(super) topic: (TopicId, Box<str>),
+    pub(super) partition: i32,
+}
+
+/// The last refusal of a producer's batch.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    epoch: ProducerEpoch,
+    /// What the batch behind it begins with.
+    next: Sequence,
+    code: ErrorCode,
+}
+
+/// The refusals that are remembered, of all connections.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    last: Mutex<HashMap<(Lane, ProducerId), Last>>,
+}
+
+impl Refused {
+    /// What a batch is answered that is refused with `code`.
+    pub(super) fn answer(
+        &self,
+        lane: impl FnOnce() -> Lane,
+        batch: Option<&[u8]>,
+        code: ErrorCode,
+    ) -> ErrorCode {
+        let gap = code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+        if !gap && !passes(code) {
+            return code;
+        }
+        let Some(header) = batch.and_then(|batch| BatchHeader::parse(batch).ok()) else { return code };
+        if header.producer_id == NO_PRODUCER_ID || header.base_sequence < 0 || header.records_count < 1 {
+            return code;
+        }
+        let next = next_sequence(header.base_sequence, header.records_count);
+        let (epoch, key) = (header.producer_epoch, (lane(), header.producer_id));
+        let mut last = self.last.lock();
+        if gap {
+            let Some(before) = last.get_mut(&key) else { return code };
+            if before.epoch != epoch || before.next != header.base_sequence {
+                return code;
+            }
+            before.next = next;
+            return before.code;
+        }
+        if last.len() >= MOST && !last.contains_key(&key) {
+            last.clear();
+        }
+        last.insert(key, Last { epoch, next, code });
+        code
+    }
+}
+
+/// Refusals after which a client sends the same batch again, with the same sequence.
+fn passes(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::NOT_ENOUGH_REPLICAS
+            | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            | ErrorCode::UNKNOWN_TOPIC_ID
+            | ErrorCode::KAFKA_STORAGE_ERROR
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ottla_records::{BatchBuilder, Producer};
+
+    use super::*;
+
+    const GAP: ErrorCode = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+    const NOT_LEADER: ErrorCode = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+
+    fn lane(connection: u64, partition: i32) -> Lane {
+        Lane { connection, topic: (TopicId::ZERO, "t".into()), partition }
+    }
+
+    fn batch(id: i64, epoch: i16, base_sequence: i32, records: usize) -> Bytes {
+        let mut builder = BatchBuilder::new(0).producer(Producer { id, epoch, base_sequence });
+        for _ in 0..records {
+            builder.append(0, None, Some(b"value"), &[]);
+        }
+        builder.build()
+    }
+
+    /// The answer to a batch of producer 7 on connection 1.
+    fn tell(refused: &Refused, (epoch, sequence): (i16, i32), records: usize, code: ErrorCode) -> ErrorCode {
+        refused.answer(|| lane(1, 0), Some(&batch(7, epoch, sequence, records)), code)
+    }
+
+    #[test]
+    fn what_is_behind_a_refused_batch_is_refused_alike() {
+        for code in [NOT_LEADER, ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::KAFKA_STORAGE_ERROR] {
+            let refused = Refused::default();
+            assert_eq!(tell(&refused, (0, 5), 3, code), code);
+            assert_eq!(tell(&refused, (0, 8), 2, GAP), code);
+            assert_eq!(tell(&refused, (0, 10), 1, GAP), code, "and what is behind that");
+            assert_eq!(tell(&refused, (0, 10), 1, GAP), GAP, "but nothing twice");
+        }
+    }
+
+    #[test]
+    fn a_gap_that_no_refusal_explains_is_told() {
+        let refused = Refused::default();
+        assert_eq!(tell(&refused, (0, 5), 1, GAP), GAP);
+        assert_eq!(tell(&refused, (0, 5), 1, NOT_LEADER), NOT_LEADER);
+        assert_eq!(tell(&refused, (0, 7), 1, GAP), GAP, "another batch is missing");
+        assert_eq!(tell(&refused, (1, 6), 1, GAP), GAP, "another epoch");
+        let of = |connection, partition, id| {
+            refused.answer(|| lane(connection, partition), Some(&batch(id, 0, 6, 1)), GAP)
+        };
+        assert_eq!([of(2, 0, 7), of(1, 1, 7), of(1, 0, 8)], [GAP; 3]);
+        assert_eq!(of(1, 0, 7), NOT_LEADER);
+    }
+
+    #[test]
+    fn a_refusal_for_good_explains_nothing() {
+        for code in
+            [ErrorCode::MESSAGE_TOO_LARGE, ErrorCode::INVALID_RECORD, ErrorCode::INVALID_PRODUCER_EPOCH]
+        {
+            let refused = Refused::default();
+            assert_eq!(tell(&refused, (0, 5), 1, code), code);
+            assert_eq!(tell(&refused, (0, 6), 1, GAP), GAP);
+        }
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        let refused = Refused::default();
+        tell(&refused, (0, i32::MAX - 1), 2, NOT_LEADER);
+        assert_eq!(tell(&refused, (0, 0), 1, GAP), NOT_LEADER);
+    }
+
+    #[test]
+    fn what_is_no_batch_of_an_idempotent_producer_is_left_alone() {
+        let refused = Refused::default();
+        let plain = batch(-1, -1, -1, 1);
+        for batch in [None, Some(&b"short"[..]), Some(&plain[..])] {
+            assert_eq!(refused.answer(|| lane(1, 0), batch, NOT_LEADER), NOT_LEADER);
+        }
+        assert!(refused.last.lock().is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let refused = Refused::default();
+        for connection in 0..2 * MOST as u64 + 10 {
+            refused.answer(|| lane(connection, 0), Some(&batch(7, 0, 0, 1)), NOT_LEADER);
+        }
+        assert!(refused.last.lock().len() <= MOST);
+    }
+}
