@@ -79,7 +79,7 @@ class Gap:
     producer_epoch: int
     #: Of the batch's first record.
     sequence: int
-    #: What the broker that said it had answered to the batch before, as librdkafka calls it, and that batch's last sequence.
+    #: What last failed in that partition before, as librdkafka calls it, and the last sequence of that batch.
     before: str
     before_last: int
     #: Who said it, and when (seconds since 1970).
@@ -88,8 +88,12 @@ class Gap:
 
     @property
     def explained(self) -> bool:
-        """Whether the broker was right: the batch before had been refused, by one that does not lead."""
-        return self.before == "NOT_LEADER_FOR_PARTITION" and self.before_last + 1 == self.sequence
+        """Whether the client says how it came: a batch before was refused by a broker that did not lead, or, for such a
+        refusal or a new leader, a batch behind it was taken back before it was sent. Had the batch before been taken, its
+        answer would be there: a broker that lost a producer's state tells a gap where there is none before it, and for
+        that librdkafka fails for good, which is an anomaly of its own."""
+        refused = self.before == "NOT_LEADER_FOR_PARTITION" and self.before_last < self.sequence
+        return refused or (self.before == "_RETRY" and self.before_last > self.sequence)
 
 
 @dataclass(frozen=True)

@@ -142,11 +142,13 @@ def test_gaps_are_read_from_what_librdkafka_says():
         "previous failed request ({}, actions Refresh,MsgNotPersisted, base seq 10030..10031, base msgid 10032, 502ms ago): "
         "recovering and retrying\n"
     )
-    lines = [said.format(10032, "NOT_LEADER_FOR_PARTITION"), "%7|1|DRAIN|x\n", said.format(10033, "NOT_LEADER_FOR_PARTITION")]
-    lines.append(said.format(10032, "OUT_OF_ORDER_SEQUENCE_NUMBER"))
-    gaps = read_gaps("".join(lines))
+    told = [
+        (10032, "NOT_LEADER_FOR_PARTITION", True), (10031, "NOT_LEADER_FOR_PARTITION", False), (10029, "_RETRY", True),
+        (10032, "_RETRY", False), (10032, "OUT_OF_ORDER_SEQUENCE_NUMBER", False), (10032, "_TRANSPORT", False),
+    ]
+    gaps = read_gaps("%7|1|DRAIN|rdkafka#producer-1| numbers [1]\n".join(said.format(at, before) for at, before, _ in told))
     assert gaps[0] == Gap(1000, 0, 10032, "NOT_LEADER_FOR_PARTITION", 10031, 3, 1795918469.805)
-    assert [gap.explained for gap in gaps] == [True, False, False]
+    assert [gap.explained for gap in gaps] == [explained for _, _, explained in told]
 
 
 def test_reordered():

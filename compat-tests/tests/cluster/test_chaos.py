@@ -24,7 +24,7 @@ def test_no_anomaly(new_cluster, faults):
         outcome = chaos.finish()
     for fault, line in outcome.rows().items():
         print(f"{fault:24} {line}")
-    assert not outcome.found, "\n".join(map(str, outcome.found))
+    assert not outcome.found, "\n".join([*map(str, outcome.found), chaos.load.words()])
     assert len(outcome.history.acked) > 1000 and not outcome.history.failed
     assert len(outcome.history.replicas) == 6 and all(len(nodes) == 3 for nodes in outcome.history.replicas.values())
 
@@ -36,7 +36,7 @@ def test_controllers_and_brokers_apart(new_cluster):
     with Chaos(cluster, seed=2, copies=2, say=print) as chaos:
         chaos.run({"kill leader": 1, "kill controller": 1})
         outcome = chaos.finish()
-    assert not outcome.found, "\n".join(map(str, outcome.found))
+    assert not outcome.found, "\n".join([*map(str, outcome.found), chaos.load.words()])
 
 
 @pytest.mark.timeout(400)
