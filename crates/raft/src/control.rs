@@ -14,7 +14,7 @@ use ottla_types::{Millis, NodeId, Offset};
 use crate::{Membership, Voter, VoterEndpoint};
 
 /// The newest `kraft.version`: voters are in the log.
-const KRAFT_VERSION: i16 = 1;
+pub(crate) const KRAFT_VERSION: i16 = 1;
 
 fn append<T: ottla_protocol::Encodable>(
     batch: &mut BatchBuilder,
@@ -53,6 +53,13 @@ pub(crate) fn election(leader: NodeId, quorum: &Membership, first: bool, at: Mil
 pub(crate) fn voters(voters: &[Voter], at: Millis) -> Bytes {
     let mut batch = BatchBuilder::new(0).control(true);
     append_voters(&mut batch, voters, at);
+    batch.build()
+}
+
+/// The batch by which the voters, static so far, come into the log.
+pub(crate) fn upgrade(version: i16, voters: &[Voter], at: Millis) -> Bytes {
+    let mut batch = BatchBuilder::new(0).control(true);
+    append_quorum(&mut batch, &Membership { kraft_version: version, voters: voters.to_vec() }, at);
     batch.build()
 }
 
@@ -172,7 +179,11 @@ mod tests {
         };
         let quorum = Membership { kraft_version: 1, voters: vec![voter(1), voter(2)] };
         let parse = |bytes: &Bytes| Batch::parse(bytes, 0).expect("just built");
-        for batch in [election(1, &quorum, true, Millis(5)), snapshot_header(&quorum, Millis(1), Millis(5))] {
+        for batch in [
+            election(1, &quorum, true, Millis(5)),
+            snapshot_header(&quorum, Millis(1), Millis(5)),
+            upgrade(1, &quorum.voters, Millis(5)),
+        ] {
             let mut found = Membership::default();
             read(&parse(&batch), &mut found).expect("sound");
             assert_eq!(found, quorum);

@@ -25,6 +25,7 @@ mod office;
 mod ready;
 mod snapshots;
 mod time;
+mod upgrade;
 mod view;
 mod voters;
 
@@ -144,7 +145,8 @@ impl<M: Machine> Core<M> {
         ctx: &mut Ctx<'_>,
     ) -> Result<Self, Fault> {
         let found = recover::recover(&codec, initial, disk, &options)?;
-        let name = name_in(found.store.conf_state(), options.node_id, options.directory_id);
+        let (conf, id, directory) = (found.store.conf_state(), options.node_id, options.directory_id);
+        let name = found.store.name().unwrap_or_else(|| name_in(conf, id, directory, None));
         let config = Config {
             id: name,
             election_tick: time::ELECTION_TICKS,

@@ -234,7 +234,7 @@ impl<M: Machine> Driver<M> {
                 self.core.change_voters(token, change, &mut ctx);
             }
             Event::Step(message) => self.core.step(*message, &mut ctx),
-            Event::Seen(seen) => self.core.seen(seen),
+            Event::Seen(seen, speaks_as) => self.core.seen(seen, speaks_as),
             Event::Lost(node) => self.core.lost(node, &mut ctx),
             Event::Unreachable(to) => self.core.unreachable(to),
             Event::SnapshotSent(to, delivered) => self.core.snapshot_sent(to, delivered),

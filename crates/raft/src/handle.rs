@@ -66,7 +66,7 @@ pub(crate) enum Event<M: Machine> {
     Command(M::Command, Reply<M>),
     Change(VoterChange, Changed),
     Step(Box<Message>),
-    Seen(Seen),
+    Seen(Seen, Option<u64>),
     Lost(NodeId),
     Unreachable(u64),
     SnapshotSent(u64, bool),
@@ -182,13 +182,14 @@ impl<M: Machine> Handle<M> {
         }
         let known = connections.insert(connection, sender.clone());
         drop(connections);
-        // A member of nothing says so until it is one.
-        if known.as_ref() != Some(&sender) || messages.is_empty() {
-            self.tell(Event::Seen(sender.clone()));
-        }
         let own = raft_id(sender.id, sender.directory_id);
         let names = [if self.is_another(&sender) { own } else { raft_id(sender.id, Uuid::nil()) }, own];
-        messages.into_iter().filter(|message| names.contains(&message.from)).for_each(|one| self.step(one));
+        let mut messages = messages.into_iter().filter(|message| names.contains(&message.from)).peekable();
+        // A member of nothing says so until it is one.
+        if known.as_ref() != Some(&sender) || messages.peek().is_none() {
+            self.tell(Event::Seen(sender, messages.peek().map(|message| message.from)));
+        }
+        messages.for_each(|one| self.step(one));
         true
     }
 

@@ -91,12 +91,16 @@ impl Founding {
     }
 }
 
-/// Raft's name for a member: the plain one where the quorum was founded on static voters.
-pub(crate) fn name_in(conf: &ConfState, id: NodeId, directory: Uuid) -> u64 {
-    let plain = raft_id(id, Uuid::nil());
-    if conf.voters.contains(&plain) || conf.learners.contains(&plain) {
+/// Raft's name for a member: the one with its directory, unless it is known by the plain one. Static voters are, and
+/// keep it when `kraft.version` goes up: it is theirs, whatever directory another process of the same node has.
+///
+/// `owner` is the directory of who is known by the plain name, where that is known.
+pub(crate) fn name_in(conf: &ConfState, id: NodeId, directory: Uuid, owner: Option<Uuid>) -> u64 {
+    let (plain, own) = (raft_id(id, Uuid::nil()), raft_id(id, directory));
+    let is_member = |name: &u64| conf.voters.contains(name) || conf.learners.contains(name);
+    if !is_member(&own) && is_member(&plain) && owner.is_none_or(|owner| owner == directory) {
         plain
     } else {
-        raft_id(id, directory)
+        own
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn recover<M: Machine>(
         Ok(raft) => raft,
         Err(keys) => {
             let epoch = epoch.max(files.noted_epoch()?.unwrap_or(0)).max(0);
-            found(keys, founding, &quorum, u64::from(epoch.unsigned_abs()), log.end())?
+            found(keys, options, &quorum, u64::from(epoch.unsigned_abs()), log.end())?
         }
     };
     let mut marks = Marks::new(raft.cut(), options.max_entries);
@@ -136,12 +136,12 @@ fn begin(
 
 fn found(
     keys: Box<dyn Keys>,
-    founding: &Founding,
+    options: &Options,
     quorum: &Membership,
     epoch: u64,
     log_end: Offset,
 ) -> Result<RaftStore, Fault> {
-    let voters: Vec<u64> = match founding {
+    let voters: Vec<u64> = match &options.founding {
         Founding::Join => Vec::new(),
         Founding::Static(voters) => voters.iter().map(|voter| raft_id(voter.id, uuid::Uuid::nil())).collect(),
         Founding::Dynamic(_) => {
@@ -152,7 +152,9 @@ fn found(
     if log_end > 0 && voters.len() != 1 {
         return Err(Fault::TakeOver { log_end });
     }
-    RaftStore::found(keys, voters, epoch, log_end)
+    let plain = raft_id(options.node_id, uuid::Uuid::nil());
+    let name = if voters.contains(&plain) { plain } else { raft_id(options.node_id, options.directory_id) };
+    RaftStore::found(keys, name, voters, epoch, log_end)
 }
 
 /// Whether a batch is what was written, and where it has to be: `next` is the first offset that is not known yet.

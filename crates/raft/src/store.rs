@@ -1,7 +1,8 @@
 //! Raft's own log and hard state, as keys: in the product the family `Raft` of a log dir's RocksDB.
 //!
 //! Keys: `e` + index (8 bytes, big-endian) an entry; `h` the hard state; `c` the configuration; `t` where the log was
-//! cut: index, term, and the metadata log's offset at which the first entry's batch goes.
+//! cut: index, term, and the metadata log's offset at which the first entry's batch goes; `n` what this member was
+//! called when it was founded.
 
 use std::{collections::VecDeque, ops::ControlFlow};
 
@@ -20,6 +21,7 @@ use crate::{
 const HARD_STATE: &[u8] = b"h";
 const CONF_STATE: &[u8] = b"c";
 const CUT: &[u8] = b"t";
+const NAME: &[u8] = b"n";
 
 /// Entries kept in memory: what was just written is read again when it is committed.
 const CACHE_ENTRIES: usize = 256;
@@ -64,6 +66,7 @@ pub(crate) struct RaftStore {
     hard_state: HardState,
     conf_state: ConfState,
     cut: Cut,
+    name: Option<u64>,
     last: u64,
     cache: VecDeque<Entry>,
     cache_bytes: usize,
@@ -91,6 +94,10 @@ impl RaftStore {
         let hard_state = decoded(keys.get(HARD_STATE)?, "the hard state")?.unwrap_or_default();
         let conf_state = decoded(keys.get(CONF_STATE)?, "the configuration")?
             .ok_or(Fault::BadStore { what: "the configuration" })?;
+        let name = keys.get(NAME)?.map(|bytes| {
+            let bytes = bytes.try_into().map_err(|_| Fault::BadStore { what: "this member's name" });
+            bytes.map(u64::from_be_bytes)
+        });
         let last = match keys.last(&entry_key(0), &entry_key(u64::MAX))? {
             Some((key, _)) => {
                 let index = key.get(1..9).and_then(|index| index.try_into().ok());
@@ -98,13 +105,14 @@ impl RaftStore {
             }
             None => cut.index,
         };
-        Ok(Ok(Self::with(keys, hard_state, conf_state, cut, last)))
+        Ok(Ok(Self { name: name.transpose()?, ..Self::with(keys, hard_state, conf_state, cut, last) }))
     }
 
-    /// Founds raft on empty keys: these voters, terms after `term`, the first batch at `offset`. Without voters it
-    /// waits for a leader that takes it in.
+    /// Founds raft on empty keys: a member of this name, these voters, terms after `term`, the first batch at `offset`.
+    /// Without voters it waits for a leader that takes it in.
     pub(crate) fn found(
         mut keys: Box<dyn Keys>,
+        name: u64,
         voters: Vec<u64>,
         term: u64,
         offset: Offset,
@@ -119,12 +127,13 @@ impl RaftStore {
         let hard_state = HardState { term: cut.term, vote: 0, commit: cut.index };
         let changes = vec![
             put(CUT, cut.encode().to_vec()),
+            put(NAME, name.to_be_bytes().to_vec()),
             put(CONF_STATE, conf_state.encode_to_vec()),
             put(HARD_STATE, hard_state.encode_to_vec()),
         ];
         // Not synced: the first vote or entry is, in the same write-ahead log, and nothing counts before it.
         keys.write(changes, false)?;
-        Ok(Self::with(keys, hard_state, conf_state, cut, cut.index))
+        Ok(Self { name: Some(name), ..Self::with(keys, hard_state, conf_state, cut, cut.index) })
     }
 
     fn with(keys: Box<dyn Keys>, hard_state: HardState, conf_state: ConfState, cut: Cut, last: u64) -> Self {
@@ -133,6 +142,7 @@ impl RaftStore {
             hard_state,
             conf_state,
             cut,
+            name: None,
             last,
             cache: VecDeque::new(),
             cache_bytes: 0,
@@ -143,6 +153,11 @@ impl RaftStore {
 
     pub(crate) fn cut(&self) -> Cut {
         self.cut
+    }
+
+    /// What this member was called when it was founded; unknown where that was not written down yet.
+    pub(crate) fn name(&self) -> Option<u64> {
+        self.name
     }
 
     pub(crate) fn last(&self) -> u64 {

@@ -251,7 +251,7 @@ fn a_controller_that_is_there_follows_and_can_be_given_a_vote() {
     // Who has its number and another directory, or none, is not it and does not say where it is.
     for stranger in [directory(77), Uuid::nil()] {
         let seen = Seen { id: 2, directory_id: stranger, endpoints: voter(8).endpoints };
-        world.with(1, |core, _| core.seen(seen)).expect("runs");
+        world.with(1, |core, _| core.seen(seen, None)).expect("runs");
         world.run(300);
         assert_eq!(known(&world).voters, [voter(1), voter(2)]);
     }
@@ -279,6 +279,115 @@ fn static_voters_stand_in_no_record_and_stay() {
     world.create("again");
     world.agree();
     assert!((1..=3).all(|id| world.topics(id) == 2));
+}
+
+/// KIP-853: `kraft.version` goes up as soon as the leader knows every voter's directory.
+#[test]
+fn static_voters_become_voters_of_the_log() {
+    let mut world = World::empty(6);
+    world.max_entries = 20;
+    let founding = Founding::Static((1..=3).map(voter).collect());
+    (1..=3).for_each(|id| world.add(id, founding.clone()));
+    world.broker();
+    world.create("topic");
+    let leader = world.elected();
+    let known = |world: &World, id| world.members[&id].core.as_ref().expect("runs").membership().clone();
+    let upgrade = |version, validate_only| VoterChange::Upgrade { version, validate_only };
+    let followers: Vec<NodeId> = (1..=3).filter(|id| *id != leader).collect();
+    for follower in &followers {
+        let token = world.change(leader, upgrade(1, false));
+        assert_eq!(world.refused(token), 95, "not everyone was heard");
+        world.introduce(*follower);
+    }
+    let token = world.change(leader, upgrade(1, true));
+    assert_eq!(world.changed[&token], Ok(()));
+    world.run(300);
+    assert!((1..=3).all(|id| known(&world, id).kraft_version == 0), "it was only asked");
+    let token = world.change(followers[0], upgrade(1, false));
+    assert_eq!(world.refused(token), 6);
+    let token = world.change(leader, upgrade(1, false));
+    world.until(1000, |world| world.changed.contains_key(&token));
+    assert_eq!(world.changed[&token], Ok(()));
+    world.agree();
+    let upgraded = Membership { kraft_version: 1, voters: (1..=3).map(voter).collect() };
+    assert!((1..=3).all(|id| known(&world, id) == upgraded));
+    for (version, code) in [(0, 95), (2, 95)] {
+        let token = world.change(leader, upgrade(version, false));
+        assert_eq!(world.refused(token), code);
+    }
+    let token = world.change(leader, upgrade(1, false));
+    assert_eq!(world.changed[&token], Ok(()), "it stands there already");
+    world.run(100);
+    assert!(!world.answers.values().any(Result::is_err));
+
+    // The configuration is not asked any more, nor need it name voters.
+    (1..=3).for_each(|id| world.kill(id, true));
+    for id in 1..=3 {
+        world.members.get_mut(&id).expect("a member").founding = Founding::Join;
+        world.start(id);
+    }
+    world.create("again");
+    world.agree();
+    assert!((1..=3).all(|id| known(&world, id) == upgraded));
+}
+
+/// Who was a static voter keeps raft's plain name, and another process of its node is not taken for it.
+#[test]
+fn an_upgraded_voter_leaves_comes_back_and_is_replaced() {
+    for seed in 0..8 {
+        let mut world = World::empty(seed);
+        world.max_entries = 20;
+        let founding = Founding::Static((1..=3).map(voter).collect());
+        (1..=3).for_each(|id| world.add(id, founding.clone()));
+        world.broker();
+        world.create("topic");
+        (1..=3).for_each(|id| world.introduce(id));
+        let leader = world.elected();
+        let change = |world: &mut World, change| {
+            let leader = world.elected();
+            let token = world.change(leader, change);
+            world.until(5000, |world| world.changed.contains_key(&token));
+            assert_eq!(world.changed[&token], Ok(()), "seed {seed}");
+            world.agree();
+        };
+        let voters =
+            |world: &World| world.members[&leader].core.as_ref().expect("runs").membership().voters.clone();
+        change(&mut world, VoterChange::Upgrade { version: 1, validate_only: false });
+        let gone = (1..=3).find(|id| *id != leader).expect("three");
+        let remove = |directory_id| VoterChange::Remove { id: gone, directory_id };
+        let add = |voter| VoterChange::Add { voter, wait: true, timeout_ms: 2000 };
+        change(&mut world, remove(directory(gone)));
+        assert_eq!(voters(&world).len(), 2);
+        change(&mut world, add(voter(gone)));
+        assert_eq!(voters(&world), (1..=3).map(voter).collect::<Vec<_>>());
+
+        // Its disk is replaced. The new one follows at once, and votes when the old one's vote is taken from it.
+        let replaced = Voter { directory_id: directory(77), ..voter(gone) };
+        world.kill(gone, true);
+        world.add_in(gone, directory(77), Founding::Join);
+        world.introduce(gone);
+        (1..=3).filter(|id| *id != gone).for_each(|id| world.introduce(id));
+        world.until(3000, |world| world.topics(gone) == 1);
+        assert_eq!(voters(&world), (1..=3).map(voter).collect::<Vec<_>>());
+        change(&mut world, remove(directory(gone)));
+        if seed % 2 == 0 {
+            // A leader that never heard the old one.
+            (1..=3).filter(|id| *id != gone).for_each(|id| world.kill(id, false));
+            (1..=3).filter(|id| *id != gone).for_each(|id| world.start(id));
+            (1..=3).for_each(|id| world.introduce(id));
+            world.agree();
+        }
+        change(&mut world, add(replaced.clone()));
+        assert!(voters(&world).contains(&replaced));
+        world.kill(gone, true);
+        world.create("without");
+        world.start(gone);
+        world.create("with");
+        world.agree();
+        assert_eq!(world.topics(gone), 3);
+        let counted = world.with(gone, |core, _| core.name()).expect("runs");
+        assert_eq!(counted, ottla_raft::raft_id(gone, directory(77)));
+    }
 }
 
 /// Whatever arrives: nobody panics, nobody's disk is spoilt, and the quorum works on.

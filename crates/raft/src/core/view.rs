@@ -66,7 +66,7 @@ impl<M: Machine> Core<M> {
             .voters
             .iter()
             .map(|voter| {
-                let name = crate::membership::name_in(self.conf(), voter.id, voter.directory_id);
+                let name = self.name_of(voter.id, voter.directory_id);
                 let endpoints = voter.endpoints.clone();
                 ReplicaView { endpoints, ..self.replica(name, voter.id, voter.directory_id, wall) }
             })
@@ -74,7 +74,7 @@ impl<M: Machine> Core<M> {
         voters.sort_by_key(|voter| voter.id);
         let learners = self.conf().learners.iter().filter(|name| self.leads() || **name == self.name);
         let observers = learners.filter_map(|name| {
-            let directory = self.changes.directory(*name).unwrap_or_default();
+            let directory = self.changes.seen(*name).map_or(Uuid::nil(), |seen| seen.directory_id);
             Some(self.replica(*name, node_of(*name)?, directory, wall))
         });
         QuorumView {

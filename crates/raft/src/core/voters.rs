@@ -13,7 +13,6 @@ use super::{Core, view};
 use crate::{
     Fault, Voter, VoterEndpoint, control,
     ids::{node_of, raft_id},
-    membership::name_in,
 };
 
 /// A learner that was not heard for this long is forgotten, as Kafka forgets observers, in milliseconds.
@@ -47,6 +46,13 @@ pub enum VoterChange {
         /// The voter as it shall be.
         voter: Voter,
     },
+    /// `UpdateFeatures`: a higher `kraft.version`.
+    Upgrade {
+        /// The version.
+        version: i16,
+        /// Whether it is only asked if it could be done.
+        validate_only: bool,
+    },
 }
 
 /// A node of the same cluster that was heard, and where it can be reached.
@@ -60,7 +66,7 @@ pub struct Seen {
     pub endpoints: Vec<VoterEndpoint>,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// It follows, or begins to.
     Learning,
     /// It holds once this entry is committed.
@@ -85,8 +91,9 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn directory(&self, name: u64) -> Option<Uuid> {
-        self.seen.get(&name).map(|seen| seen.directory_id)
+    /// What a member said of itself.
+    pub(super) fn seen(&self, name: u64) -> Option<&Seen> {
+        self.seen.get(&name)
     }
 
     fn finish(&mut self, result: Result<(), ApiError>) {
@@ -96,11 +103,12 @@ impl Changes {
     }
 }
 
-fn refused<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, ApiError> {
+pub(super) fn refused<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, ApiError> {
     Err(ApiError::new(code, message.into()))
 }
 
-fn key(id: NodeId, directory: Uuid) -> String {
+/// A voter as Kafka prints it.
+pub(super) fn key(id: NodeId, directory: Uuid) -> String {
     use std::fmt::Write;
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bits = directory.as_u128();
@@ -149,15 +157,16 @@ impl<M: Machine> Core<M> {
             _ => None,
         };
         let stage = match &change {
-            VoterChange::Add { voter, .. } => self.begin_add(voter)?,
-            VoterChange::Remove { id, directory_id } => self.begin_remove(*id, *directory_id, ctx)?,
-            VoterChange::Update { voter } => match self.begin_update(voter, ctx)? {
-                Some(stage) => stage,
-                None => {
-                    self.changes.answers.extend(token.map(|token| (token, Ok(()))));
-                    return Ok(());
-                }
-            },
+            VoterChange::Add { voter, .. } => Some(self.begin_add(voter)?),
+            VoterChange::Remove { id, directory_id } => Some(self.begin_remove(*id, *directory_id, ctx)?),
+            VoterChange::Update { voter } => self.begin_update(voter, ctx)?,
+            VoterChange::Upgrade { version, validate_only } => {
+                self.begin_upgrade(*version, *validate_only, ctx)?
+            }
+        };
+        let Some(stage) = stage else {
+            self.changes.answers.extend(token.map(|token| (token, Ok(()))));
+            return Ok(());
         };
         self.changes.pending = Some(Pending { token, change, deadline, stage });
         self.changes.addresses_changed = true;
@@ -209,7 +218,7 @@ impl<M: Machine> Core<M> {
                 ),
             );
         }
-        let name = name_in(self.conf(), id, directory);
+        let name = self.name_of(id, directory);
         let left: Vec<Voter> = self.quorum.voters.iter().filter(|voter| voter.id != id).cloned().collect();
         self.propose_member(ConfChangeType::AddLearnerNode, name, Some(control::voters(&left, ctx.wall)))
     }
@@ -271,7 +280,7 @@ impl<M: Machine> Core<M> {
         self.proposed(batch)
     }
 
-    fn proposed(&mut self, batch: Option<Bytes>) -> Result<Stage, ApiError> {
+    pub(super) fn proposed(&mut self, batch: Option<Bytes>) -> Result<Stage, ApiError> {
         if let Some(batch) = batch
             && let Err(fault) = self.accept_batch(&batch)
         {
@@ -320,7 +329,7 @@ impl<M: Machine> Core<M> {
 
     fn give_up_adding(&mut self) {
         let Some((voter, _)) = self.adding() else { return };
-        let name = raft_id(voter.id, voter.directory_id);
+        let name = self.name_of(voter.id, voter.directory_id);
         let matched = self.raw.raft.prs().get(name).map_or(0, |progress| progress.matched);
         let message = format!(
             "Aborted add voter operation for {} since it is lagging behind: it has {matched} of {} entries",
@@ -332,7 +341,7 @@ impl<M: Machine> Core<M> {
 
     fn pursue_adding(&mut self, ctx: &Ctx<'_>) {
         let Some((voter, wait)) = self.adding() else { return };
-        let name = raft_id(voter.id, voter.directory_id);
+        let name = self.name_of(voter.id, voter.directory_id);
         if self.raw.raft.has_pending_conf() {
             return;
         }
@@ -407,7 +416,7 @@ impl<M: Machine> Core<M> {
             let (directory_id, endpoints) = if voter.id == self.options.node_id {
                 (self.options.directory_id, &self.options.endpoints)
             } else {
-                let seen = self.changes.seen.get(&name_in(self.conf(), voter.id, voter.directory_id))?;
+                let seen = self.changes.seen.get(&self.name_of(voter.id, voter.directory_id))?;
                 (seen.directory_id, &seen.endpoints)
             };
             let same = directory_id == voter.directory_id;
@@ -427,18 +436,20 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    /// A node of this cluster was heard. The leader lets a controller follow that is no member yet; where a voter
-    /// can be reached now goes to the log with its next turn.
-    pub fn seen(&mut self, seen: Seen) {
+    /// A node of this cluster was heard, and raft's name that it speaks in, if it said anything. The leader lets a
+    /// controller follow that is no member yet; where a voter can be reached now goes to the log with its next turn.
+    pub fn seen(&mut self, seen: Seen, speaks_as: Option<u64>) {
         if seen.id < 0 || seen.id == self.options.node_id {
             return;
         }
         if self.quorum.kraft_version > 0 && seen.directory_id.is_nil() {
             return;
         }
-        let name = name_in(self.conf(), seen.id, seen.directory_id);
+        let names = [raft_id(seen.id, Uuid::nil()), raft_id(seen.id, seen.directory_id)];
+        let said = speaks_as.filter(|name| names.contains(name));
+        let name = said.unwrap_or_else(|| self.name_of(seen.id, seen.directory_id));
         let another = |voter: &Voter| !voter.directory_id.is_nil() && voter.directory_id != seen.directory_id;
-        if name == raft_id(seen.id, Uuid::nil()) && self.quorum.voter(seen.id).is_some_and(another) {
+        if name == names[0] && self.quorum.voter(seen.id).is_some_and(another) {
             // It has a voter's number and is not that voter: where it is does not say where the voter is.
             return;
         }
@@ -471,7 +482,7 @@ impl<M: Machine> Core<M> {
         let mut places: HashMap<u64, Vec<VoterEndpoint>> = HashMap::new();
         let adding = self.adding().map(|(voter, _)| voter);
         for voter in self.quorum.voters.iter().chain(&adding) {
-            let name = name_in(self.conf(), voter.id, voter.directory_id);
+            let name = self.name_of(voter.id, voter.directory_id);
             places.insert(name, voter.endpoints.clone());
         }
         for (name, seen) in &self.changes.seen {

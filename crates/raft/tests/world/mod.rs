@@ -16,6 +16,7 @@ use crate::common;
 
 pub struct Member {
     pub disk: MemoryDisk,
+    pub directory: Uuid,
     pub founding: Founding,
     pub core: Option<Core<Controller>>,
     pub faults: Vec<Fault>,
@@ -73,8 +74,13 @@ impl World {
     }
 
     pub fn add(&mut self, id: NodeId, founding: Founding) {
-        let member = Member { disk: MemoryDisk::default(), founding, core: None, faults: Vec::new() };
-        self.members.insert(id, member);
+        self.add_in(id, directory(id), founding);
+    }
+
+    /// A node on a new disk with this directory; in place of the one of its id, if there is one.
+    pub fn add_in(&mut self, id: NodeId, directory: Uuid, founding: Founding) {
+        let disk = MemoryDisk::default();
+        self.members.insert(id, Member { disk, directory, founding, core: None, faults: Vec::new() });
         self.start(id);
     }
 
@@ -84,7 +90,7 @@ impl World {
         let options = Options {
             endpoints: voter(id).endpoints,
             max_entries,
-            ..Options::new(id, directory(id), member.founding.clone())
+            ..Options::new(id, member.directory, member.founding.clone())
         };
         let mut rng = || next(&mut self.seed);
         let mut ctx = Ctx { now: Millis(now), wall: Millis(now), rng: &mut rng };
@@ -243,10 +249,10 @@ impl World {
 
     /// What a transport does: every member hears where the others are.
     pub fn introduce(&mut self, id: NodeId) {
-        let seen = Seen { id, directory_id: directory(id), endpoints: voter(id).endpoints };
+        let seen = Seen { id, directory_id: self.members[&id].directory, endpoints: voter(id).endpoints };
         for other in self.members.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             let seen = seen.clone();
-            self.with(other, |core, _| core.seen(seen));
+            self.with(other, |core, _| core.seen(seen, None));
         }
     }
 
