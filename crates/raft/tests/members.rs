@@ -105,6 +105,29 @@ fn one_who_alone_lost_the_leader_changes_nothing() {
     assert_eq!(world.members[&leader].core.as_ref().map(|core| core.status().epoch), epoch);
 }
 
+/// A machine under load gives its threads no time for a while: what nobody could hear is no silence.
+#[test]
+fn time_that_was_lost_deposes_nobody() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3);
+        let leader = world.elected();
+        let seed = i64::try_from(seed).expect("small");
+        world.run(1000 + 37 * seed);
+        let epoch = |world: &World| world.members[&leader].core.as_ref().map(|core| core.status().epoch);
+        let before = epoch(&world);
+        for round in 0..10 {
+            world.stall(1..=3, 400 + 55 * round);
+            world.run(150 + 11 * seed);
+            assert_eq!(world.leader(), Some(leader), "seed {seed}, round {round}");
+        }
+        world.run(2000);
+        assert_eq!((world.leader(), epoch(&world)), (Some(leader), before), "seed {seed}");
+        // Those who do have time still notice one who is gone.
+        world.kill(leader, false);
+        world.until(3000, |world| world.leader().is_some_and(|id| id != leader));
+    }
+}
+
 #[test]
 fn a_leader_that_stops_hands_over() {
     for seed in 0..10 {

@@ -10,6 +10,8 @@ use super::Core;
 pub(super) const ELECTION_TICKS: usize = 8;
 /// Ticks between two heartbeats of a leader.
 pub(super) const HEARTBEAT_TICKS: usize = 2;
+/// Ticks that are made up for, of those a member was too late for: enough for a leader's heartbeat.
+const MADE_UP_TICKS: i64 = 2;
 /// A campaign that was brought forward begins within this time, in milliseconds: the others must have noticed, too.
 const EARLY_MS: u64 = 40;
 /// How often it is tried before the ordinary time-out has its turn.
@@ -70,6 +72,10 @@ impl<M: Machine> Core<M> {
                 self.raw.raft.become_follower(term, raft::INVALID_ID);
             }
         }
+        // Time that this thread did not get is not the others' silence: what they said meanwhile is only heard now, and
+        // it would be held against them all at once. Where a whole machine stands still every voter would campaign.
+        let lost = ctx.now.since(self.clockwork.next_tick) - MADE_UP_TICKS * tick_ms;
+        self.clockwork.next_tick = self.clockwork.next_tick.plus(lost.max(0));
         while ctx.now >= self.clockwork.next_tick {
             if !self.leaving || self.leads() {
                 self.raw.tick();

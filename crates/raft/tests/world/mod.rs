@@ -28,6 +28,9 @@ pub struct World {
     pub net: VecDeque<Message>,
     /// Directions that carry nothing.
     pub cut: BTreeSet<(NodeId, NodeId)>,
+    /// Members whose threads get no time, and what waits for them.
+    stalled: BTreeSet<NodeId>,
+    held: Vec<Message>,
     pub answers: BTreeMap<u64, Result<Answer, SubmitError>>,
     pub changed: BTreeMap<u64, Result<(), ApiError>>,
     pub max_entries: u64,
@@ -65,6 +68,8 @@ impl World {
             members: BTreeMap::new(),
             net: VecDeque::new(),
             cut: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            held: Vec::new(),
             answers: BTreeMap::new(),
             changed: BTreeMap::new(),
             max_entries: 1000,
@@ -151,6 +156,10 @@ impl World {
         let arriving: Vec<Message> = self.net.drain(..).collect();
         for message in arriving {
             let (from, to) = (node_of(message.from).expect("a node"), node_of(message.to).expect("a node"));
+            if self.stalled.contains(&to) {
+                self.held.push(message);
+                continue;
+            }
             let name = message.to;
             let snapshot = message.msg_type == MessageType::MsgSnapshot as i32;
             let arrives = !self.cut.contains(&(from, to))
@@ -160,8 +169,19 @@ impl World {
             }
         }
         for id in self.members.keys().copied().collect::<Vec<_>>() {
-            self.settle(id);
+            if !self.stalled.contains(&id) {
+                self.settle(id);
+            }
         }
+    }
+
+    /// Lets time pass that the threads of these members do not get. Then they find all that came meanwhile.
+    pub fn stall(&mut self, ids: impl IntoIterator<Item = NodeId>, ms: i64) {
+        self.stalled.extend(ids);
+        self.run(ms);
+        self.stalled.clear();
+        let late = std::mem::take(&mut self.held);
+        self.net.extend(late);
     }
 
     pub fn run(&mut self, ms: i64) {
