@@ -61,8 +61,9 @@ pub enum Command {
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
     /// KIP-455. Changes nothing.
     ListPartitionReassignments(ListPartitionReassignmentsRequest),
-    /// KIP-584, KIP-778. Version 0 says `allow_downgrade`, later ones `upgrade_type`.
-    UpdateFeatures(UpdateFeaturesRequest),
+    /// KIP-584, KIP-778, and the `kraft.version` that stands. Raft keeps that feature: whoever asks for more of it has
+    /// raft do it first, and asks then.
+    UpdateFeatures(UpdateFeaturesRequest, i16),
     /// A broker says which log dirs hold its replicas (KIP-858).
     AssignReplicasToDirs(AssignReplicasToDirsRequest),
     /// A leader reports a changed in-sync set (KIP-497).

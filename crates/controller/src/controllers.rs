@@ -15,7 +15,7 @@ use ottla_types::ErrorCode;
 use crate::{Turn, text};
 
 /// The level of `metadata.version` (3.7-IV0) from which controllers register.
-const REGISTRATIONS: i16 = 15;
+pub(crate) const REGISTRATIONS: i16 = 15;
 /// The level (4.4-IV2) from which they can be unregistered.
 const UNREGISTRATIONS: i16 = 33;
 

@@ -11,7 +11,10 @@ use ottla_protocol::{
 };
 use ottla_types::{ApiError, ErrorCode};
 
-use crate::{LATEST, RELEASES, Release, Turn, bootstrap::MIN_ISR, settings::supported_features, text};
+use crate::{
+    LATEST, RELEASES, Release, Turn, bootstrap::MIN_ISR, controllers::REGISTRATIONS,
+    settings::supported_features, text,
+};
 
 const UPGRADE: i8 = 1;
 const SAFE_DOWNGRADE: i8 = 2;
@@ -21,7 +24,11 @@ const UNSAFE_DOWNGRADE: i8 = 3;
 pub const ELR_NEEDS: (i16, &str) = (23, "4.0-IV1");
 
 impl Turn<'_, '_> {
-    pub(crate) fn update_features(&mut self, request: &UpdateFeaturesRequest) -> UpdateFeaturesResponse {
+    pub(crate) fn update_features(
+        &mut self,
+        request: &UpdateFeaturesRequest,
+        kraft_version: i16,
+    ) -> UpdateFeaturesResponse {
         let mut response = UpdateFeaturesResponse::default().with_error_message(None);
         let mut proposed: BTreeMap<&str, i16> = self.state.image.features.iter().collect();
         let updates = request.feature_updates.iter();
@@ -29,7 +36,14 @@ impl Turn<'_, '_> {
         let mut facts = Vec::new();
         for update in &request.feature_updates {
             let level = update.max_version_level;
-            if let Err(error) = self.update_feature(&update.feature, level, update.upgrade_type, &proposed) {
+            let is_raft = *update.feature == *feature::KRAFT_VERSION;
+            let refused = if is_raft {
+                let change = (level, update.upgrade_type);
+                self.update_kraft_version(change, kraft_version, request.validate_only)
+            } else {
+                self.update_feature(&update.feature, level, update.upgrade_type, &proposed)
+            };
+            if let Err(error) = refused {
                 let why = error.message.as_deref().unwrap_or_default();
                 let why = format!(
                     "The update failed for all features since the following feature had an error: {why}"
@@ -37,7 +51,7 @@ impl Turn<'_, '_> {
                 return response.with_error_code(error.code.0).with_error_message(Some(text(&why)));
             }
             // Raft keeps the level of its own feature.
-            if *update.feature != *feature::KRAFT_VERSION {
+            if !is_raft {
                 let name = update.feature.clone();
                 let record = FeatureLevelRecord { name, feature_level: level, ..Default::default() };
                 facts.push(self.state.fact(record));
@@ -59,17 +73,9 @@ impl Turn<'_, '_> {
         response
     }
 
-    fn update_feature(
-        &self,
-        name: &str,
-        level: i16,
-        upgrade_type: i8,
-        proposed: &BTreeMap<&str, i16>,
-    ) -> Result<(), ApiError> {
-        let refuse = |why: &str| {
-            let why = format!("Invalid update version {level} for feature {name}. {why}");
-            Err(ApiError::new(ErrorCode::INVALID_UPDATE_VERSION, why))
-        };
+    /// What holds for every feature.
+    fn check_update(&self, name: &str, level: i16, upgrade_type: i8, current: i16) -> Result<(), ApiError> {
+        let refuse = |why: &str| refused(name, level, why);
         if ![UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE].contains(&upgrade_type) {
             return refuse("The controller does not support the given upgrade type.");
         }
@@ -79,8 +85,6 @@ impl Turn<'_, '_> {
         if let Some(why) = self.not_supported(name, level) {
             return refuse(&why);
         }
-        let is_raft = *name == *feature::KRAFT_VERSION;
-        let current = if is_raft { level } else { self.image().feature_level(name) };
         if level < current && upgrade_type == UPGRADE {
             return refuse(
                 "Can't downgrade the version of this feature without setting the upgrade type to either safe or \
@@ -90,12 +94,38 @@ impl Turn<'_, '_> {
         if level > current && upgrade_type != UPGRADE {
             return refuse("Can't downgrade to a newer version.");
         }
-        if is_raft && upgrade_type != UPGRADE {
-            return refuse("Can't downgrade the version of this feature.");
+        Ok(())
+    }
+
+    /// The level is raft's to change, and it goes up only.
+    fn update_kraft_version(
+        &self,
+        (level, upgrade_type): (i16, i8),
+        current: i16,
+        validate_only: bool,
+    ) -> Result<(), ApiError> {
+        self.check_update(feature::KRAFT_VERSION, level, upgrade_type, current)?;
+        if level < current {
+            return refused(feature::KRAFT_VERSION, level, "Can't downgrade the version of this feature.");
         }
-        if is_raft {
-            return refuse("The quorum's own version is not changed by its controller.");
+        if level > current && !validate_only {
+            // Whoever asked did not know that the quorum is here: asked again it has raft do it.
+            let why = "The quorum's own version has not changed yet.";
+            return Err(ApiError::new(ErrorCode::NOT_CONTROLLER, why));
         }
+        Ok(())
+    }
+
+    fn update_feature(
+        &self,
+        name: &str,
+        level: i16,
+        upgrade_type: i8,
+        proposed: &BTreeMap<&str, i16>,
+    ) -> Result<(), ApiError> {
+        let refuse = |why: &str| refused(name, level, why);
+        let current = self.image().feature_level(name);
+        self.check_update(name, level, upgrade_type, current)?;
         if *name == *feature::METADATA_VERSION {
             return check_metadata_version(current, level, upgrade_type == UNSAFE_DOWNGRADE);
         }
@@ -122,10 +152,23 @@ impl Turn<'_, '_> {
         }
         let brokers = self.image().brokers.values();
         let broker = brokers.map(|it| reason(&format!("Broker {}", it.id), &it.features, name, level));
+        let broker = broker.flatten().next();
+        if broker.is_some() || self.state.level() < REGISTRATIONS {
+            return broker;
+        }
         let controllers = self.image().controllers.values().filter(|it| it.id != own);
         let controller =
             controllers.map(|it| reason(&format!("Controller {}", it.id), &it.features, name, level));
-        broker.chain(controller).flatten().next()
+        controller.flatten().next().or_else(|| self.not_registered())
+    }
+
+    /// A static voter that nobody knows yet: nor what it supports.
+    fn not_registered(&self) -> Option<String> {
+        let voters = self.state.layers().list("controller.quorum.voters");
+        let mut ids = voters.iter().filter_map(|voter| voter.split_once('@')?.0.trim().parse::<i32>().ok());
+        let own = self.state.settings.node_id;
+        let unknown = ids.find(|id| *id != own && !self.image().controllers.contains_key(id))?;
+        Some(format!("controller {unknown} has not registered, and may not support this feature"))
     }
 
     /// With eligible leader replicas the minimum must be the same on all brokers.
@@ -153,6 +196,11 @@ impl Turn<'_, '_> {
         facts.extend(set.map(|(resource, _)| record(&resource.name, None)));
         facts
     }
+}
+
+fn refused(name: &str, level: i16, why: &str) -> Result<(), ApiError> {
+    let why = format!("Invalid update version {level} for feature {name}. {why}");
+    Err(ApiError::new(ErrorCode::INVALID_UPDATE_VERSION, why))
 }
 
 fn reason(who: &str, features: &[FeatureRange], name: &str, level: i16) -> Option<String> {

@@ -197,7 +197,9 @@ impl Turn<'_, '_> {
             Command::ListPartitionReassignments(request) => {
                 Answer::ListPartitionReassignments(list_reassignments(&self.state.image, &request))
             }
-            Command::UpdateFeatures(request) => Answer::UpdateFeatures(self.update_features(&request)),
+            Command::UpdateFeatures(request, kraft_version) => {
+                Answer::UpdateFeatures(self.update_features(&request, kraft_version))
+            }
             Command::AssignReplicasToDirs(request) => {
                 Answer::AssignReplicasToDirs(self.assign_replicas_to_dirs(&request))
             }

@@ -337,7 +337,10 @@ impl World {
                     .with_feature(text("eligible.leader.replicas.version"))
                     .with_max_version_level(i16::from(elr))
                     .with_upgrade_type(if elr { 1 } else { 2 });
-                Command::UpdateFeatures(UpdateFeaturesRequest::default().with_feature_updates(vec![update]))
+                Command::UpdateFeatures(
+                    UpdateFeaturesRequest::default().with_feature_updates(vec![update]),
+                    1,
+                )
             }
             Step::Itself { balance: true } => Command::Balance,
             Step::Itself { balance: false } => Command::ElectLeaderless,

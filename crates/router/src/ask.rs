@@ -28,6 +28,11 @@ pub(crate) trait Ask: Send + Sync + 'static {
     fn kraft_version(&self) -> i16 {
         0
     }
+
+    /// This node's own member of the quorum, while it is the active controller.
+    fn active(&self) -> Option<Arc<dyn Quorum>> {
+        None
+    }
 }
 
 impl Ask for Controllers {
@@ -38,6 +43,10 @@ impl Ask for Controllers {
 
     fn kraft_version(&self) -> i16 {
         (Self::kraft_version(self))()
+    }
+
+    fn active(&self) -> Option<Arc<dyn Quorum>> {
+        self.quorum().filter(|_| self.is_here()).cloned()
     }
 }
 
@@ -52,6 +61,11 @@ impl Ask for Here {
 
     fn kraft_version(&self) -> i16 {
         self.0.status().borrow().kraft_version
+    }
+
+    fn active(&self) -> Option<Arc<dyn Quorum>> {
+        let in_office = self.0.status().borrow().in_office;
+        in_office.then(|| self.0.clone())
     }
 }
 

@@ -119,6 +119,7 @@ fn features(args: &mut ArgumentConsumer<'_>) -> Result<Command, Box<dyn Error>> 
     use update_features_request::FeatureUpdateKey;
     let upgrade_type = key(args, "type", 1i8)?;
     let validate = key(args, "validate", false)?;
+    let kraft = key(args, "kraft", 1)?;
     let mut updates = Vec::new();
     while let Some((name, level)) = args.next_key() {
         updates.push(
@@ -129,7 +130,7 @@ fn features(args: &mut ArgumentConsumer<'_>) -> Result<Command, Box<dyn Error>> 
         );
     }
     let request = UpdateFeaturesRequest::default().with_feature_updates(updates);
-    Ok(Command::UpdateFeatures(request.with_validate_only(validate)))
+    Ok(Command::UpdateFeatures(request.with_validate_only(validate), kraft))
 }
 
 fn assign_dirs(state: &State, args: &mut ArgumentConsumer<'_>) -> Result<Command, Box<dyn Error>> {

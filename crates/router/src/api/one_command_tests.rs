@@ -109,7 +109,7 @@ async fn features_are_the_controllers_to_change() {
     let (asked, answered, refused, elsewhere) =
         both(|here| UpdateFeatures::new(here), 1, request.clone(), Answer::UpdateFeatures(answer.clone()))
             .await;
-    assert!(matches!(asked, Command::UpdateFeatures(asked) if asked == request));
+    assert!(matches!(asked, Command::UpdateFeatures(asked, 0) if asked == request));
     assert_eq!((answered, refused.error_code, elsewhere), (answer, ELSEWHERE, true));
     assert!(refused.error_message.is_some_and(|why| why.contains("node 1")));
 }

@@ -36,7 +36,7 @@ macro_rules! wire {
         /// The connection a command goes over. `None` for commands of the controller to itself.
         pub(super) fn lane(command: &Command) -> Option<Lane> {
             match command {
-                $(Command::$kind(_) => Some(Lane::$lane),)*
+                $(Command::$kind(..) => Some(Lane::$lane),)*
                 _ => None,
             }
         }
@@ -44,7 +44,7 @@ macro_rules! wire {
         /// Asks as this broker.
         pub(super) async fn ask(peer: &Peer, command: &Command) -> Result<Answer, PeerError> {
             match command {
-                $(Command::$kind(request) => {
+                $(Command::$kind(request, ..) => {
                     let (_, answer) = peer.ask::<$request>($versions, |_| request.clone()).await?;
                     Ok(Answer::$kind(answer))
                 })*
@@ -66,7 +66,7 @@ macro_rules! wire {
         /// The request with its head, as an Envelope holds it.
         fn inner(command: &Command, version: i16, client_id: Option<&str>) -> Result<Bytes, EncodeError> {
             match command {
-                $(Command::$kind(request) => encode_request(version, CORRELATION_ID, client_id, request),)*
+                $(Command::$kind(request, ..) => encode_request(version, CORRELATION_ID, client_id, request),)*
                 _ => unreachable!("it has no lane"),
             }
         }
@@ -78,7 +78,7 @@ macro_rules! wire {
             mut answer: Bytes,
         ) -> Result<Answer, DecodeError> {
             match command {
-                $(Command::$kind(_) => {
+                $(Command::$kind(..) => {
                     let key = <$request as Request>::KEY;
                     if header::parse_response(key, version, &mut answer)? != CORRELATION_ID {
                         return Err(DecodeError::Head("it answers another request"));
