@@ -306,6 +306,17 @@ impl goldenscript::Runner for Runner {
                 }
                 return Ok(out);
             }
+            "configured" => {
+                // As if the node had been started with these keys.
+                let mut settings = Settings::clone(&self.state.settings);
+                let mut config = ottla_config::Settings::clone(&settings.config);
+                while let Some((name, value)) = args.next_key() {
+                    config.set(name, value, ottla_config::Origin::Argument);
+                }
+                settings.config = Arc::new(config);
+                self.state.settings = Arc::new(settings);
+                return Ok(out);
+            }
             "office" => {
                 self.soft = Controller::take_office(&self.state, self.now);
                 return Ok(out);
