@@ -1,6 +1,6 @@
 //! This node's member of the metadata quorum: the controller on raft, over the metadata log of its log dir.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use ottla_config::{BrokerConfig, Loaded};
@@ -13,6 +13,7 @@ use ottla_types::{Clock, TopicPartition};
 use crate::{controller_registration, server::OpenDirs};
 use transport::{Identity, Lines};
 
+mod auto_join;
 pub(crate) mod founding;
 mod transport;
 
@@ -49,7 +50,7 @@ pub(crate) fn start(
         directory_id,
         endpoints: endpoints.clone(),
     };
-    let lines = Lines::new(identity, config.quorum.bootstrap_servers.clone());
+    let lines = Lines::new(identity.clone(), config.quorum.bootstrap_servers.clone());
     let options = Options {
         endpoints,
         election_ms: election_ms(config),
@@ -70,6 +71,13 @@ pub(crate) fn start(
     };
     let running = ottla_raft::start(options, parts).context("Starting the metadata quorum")?;
     lines.connect(&running.handle);
+    if config.quorum.auto_join {
+        let pace = auto_join::Pace {
+            period: Duration::from_millis(u64::from(config.quorum.fetch_timeout_ms.unsigned_abs())),
+            timeout_ms: config.quorum.request_timeout_ms,
+        };
+        tokio::spawn(auto_join::join(identity, running.handle.clone(), pace));
+    }
     Ok((running, reader))
 }
 

@@ -88,6 +88,10 @@ pub struct Quorum {
     pub election_timeout_ms: i32,
     /// `controller.quorum.fetch.timeout.ms`.
     pub fetch_timeout_ms: i32,
+    /// `controller.quorum.request.timeout.ms`.
+    pub request_timeout_ms: i32,
+    /// `controller.quorum.auto.join.enable`.
+    pub auto_join: bool,
     /// `metadata.log.max.record.bytes.between.snapshots`.
     pub max_record_bytes_between_snapshots: i64,
     /// `metadata.log.max.snapshot.interval.ms`.
@@ -345,6 +349,8 @@ impl Quorum {
             bootstrap_servers,
             election_timeout_ms: layers.int("controller.quorum.election.timeout.ms"),
             fetch_timeout_ms: layers.int("controller.quorum.fetch.timeout.ms"),
+            request_timeout_ms: layers.int("controller.quorum.request.timeout.ms"),
+            auto_join: layers.flag("controller.quorum.auto.join.enable"),
             max_record_bytes_between_snapshots: layers
                 .number("metadata.log.max.record.bytes.between.snapshots"),
             max_snapshot_interval_ms: layers.number("metadata.log.max.snapshot.interval.ms"),

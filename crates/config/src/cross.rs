@@ -15,6 +15,7 @@ pub(crate) fn check(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule
         advertised(config, rules);
     }
     voters(config, rules);
+    auto_join(config, rules);
     limits(config, layers, rules);
 }
 
@@ -205,6 +206,16 @@ fn voters(config: &BrokerConfig, rules: &mut Vec<Rule>) {
             "If using process.roles, either controller.quorum.bootstrap.servers must contain the set of bootstrap \
              controllers or controller.quorum.voters must contain a parseable set of controllers.",
             "set controller.quorum.bootstrap.servers=host:port of a controller",
+        ));
+    }
+}
+
+fn auto_join(config: &BrokerConfig, rules: &mut Vec<Rule>) {
+    if config.quorum.auto_join && !config.is_controller {
+        rules.push(Rule::new(
+            "controller.quorum.auto.join.enable",
+            "controller.quorum.auto.join.enable is only supported when process.roles contains the 'controller' role.",
+            "remove it: a broker has no vote",
         ));
     }
 }

@@ -76,7 +76,7 @@ struct Inner {
     quorum: OnceLock<Handle<Controller>>,
 }
 
-fn options(identity: &Identity) -> PeerOptions {
+pub(super) fn options(identity: &Identity) -> PeerOptions {
     PeerOptions {
         client_id: format!("raft-client-{}", identity.node_id).into(),
         request_timeout: PATIENCE,
@@ -236,7 +236,7 @@ impl Inner {
 }
 
 /// The endpoint of the listener that this node has too, else the first.
-fn place<'a>(places: &'a [VoterEndpoint], identity: &Identity) -> Option<&'a VoterEndpoint> {
+pub(super) fn place<'a>(places: &'a [VoterEndpoint], identity: &Identity) -> Option<&'a VoterEndpoint> {
     let own = identity.endpoints.first().map(|own| &own.name);
     places.iter().find(|place| Some(&place.name) == own).or(places.first())
 }

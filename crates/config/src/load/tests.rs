@@ -173,6 +173,10 @@ const RULES: &[(&str, &str)] = &[
         "Configuration 'process.roles' must not be empty. Valid values include: [broker, controller];",
     ),
     ("process.roles=broker", "the node id 1 must not be included in the set of voters"),
+    (
+        "process.roles=broker\ncontroller.quorum.auto.join.enable=true",
+        "controller.quorum.auto.join.enable is only supported when process.roles contains the 'controller' role;",
+    ),
     ("process.roles=controller", "must only contain KRaft controller listeners"),
     ("node.id=2", "the node id 2 must be included in the set of voters controller.quorum.voters=Set(1)"),
     ("broker.id=2", "`node.id` and `broker.id` must be set to the same value."),

@@ -25,8 +25,8 @@ keys! { QUORUM: Broker;
         "How often the controller logs a summary of its event times."
     accepted "controller.quorum.append.linger.ms": Int = "25", AtLeast(0), Medium, ReadOnly;
         "How long the leader of the quorum gathers writes before it flushes them."
-    accepted "controller.quorum.auto.join.enable": Boolean = "false", Any, Low, ReadOnly;
-        "Lets a controller add itself to the voters of a dynamic quorum (KIP-853)."
+    done "controller.quorum.auto.join.enable": Boolean = "false", Any, Low, ReadOnly;
+        "Lets a controller add itself to the voters of a dynamic quorum, in place of its older incarnation (KIP-1186)."
     done "controller.quorum.bootstrap.servers": List = "", NonEmptyList, High, ReadOnly;
         "Where the controllers of a dynamic quorum are found, host:port (KIP-853)."
     accepted "controller.quorum.election.backoff.max.ms": Int = "1000", AtLeast(0), High, ReadOnly;
