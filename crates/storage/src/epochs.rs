@@ -29,6 +29,13 @@ pub(crate) fn truncate_from_end(epochs: &mut Vec<(LeaderEpoch, Offset)>, end: Of
     epochs.len() != before
 }
 
+/// Forgets epochs that batches deny: one of an older epoch lies where they are said to have begun. `last_of` says where
+/// the last batch of each epoch that was read begins. So it is when a leader that had written nothing yet was
+/// followed by one that wrote in an older epoch's name, and the process was killed before that was noted.
+pub(crate) fn forget_denied(epochs: &mut Vec<(LeaderEpoch, Offset)>, last_of: &[(LeaderEpoch, Offset)]) {
+    epochs.retain(|&(epoch, start)| !last_of.iter().any(|&(older, base)| older < epoch && base >= start));
+}
+
 /// Forgets epochs that end at or before `start`; the one that holds it now begins there. True when the list changed.
 pub(crate) fn truncate_from_start(epochs: &mut Vec<(LeaderEpoch, Offset)>, start: Offset) -> bool {
     let before = epochs.iter().take_while(|&&(_, s)| s <= start).count();
@@ -57,6 +64,22 @@ mod tests {
         assert!(assign(&mut epochs, 4, 15));
         assert_eq!(epochs, [(0, 0), (3, 10), (4, 15)]);
         assert!(!assign(&mut epochs, -1, 20));
+    }
+
+    #[test]
+    fn batches_know_better() {
+        let known = [(0, 0), (2, 10), (3, 13), (5, 16)];
+        let after = |last_of: &[(i32, Offset)]| {
+            let mut epochs = known.to_vec();
+            forget_denied(&mut epochs, last_of);
+            epochs
+        };
+        assert_eq!(after(&[]), known);
+        assert_eq!(after(&[(2, 12), (3, 15), (5, 16)]), known);
+        assert_eq!(after(&[(2, 13)]), [(0, 0), (2, 10), (5, 16)], "an epoch without records");
+        assert_eq!(after(&[(2, 15), (5, 16)]), [(0, 0), (2, 10), (5, 16)]);
+        assert_eq!(after(&[(2, 20)]), [(0, 0), (2, 10)]);
+        assert_eq!(after(&[(3, 13), (4, 40)]), [(0, 0), (2, 10), (3, 13)]);
     }
 
     #[test]

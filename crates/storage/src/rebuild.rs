@@ -41,6 +41,8 @@ pub(crate) struct Rebuild<'a> {
     stored: Option<Stored>,
     log_end: Offset,
     epochs: Vec<(i32, Offset)>,
+    /// Where the last batch of each epoch that was read begins.
+    pub(crate) last_of: Vec<(i32, Offset)>,
     /// The checkpoint has been right about every segment so far.
     trusting: bool,
     window: Vec<u8>,
@@ -75,6 +77,7 @@ impl<'a> Rebuild<'a> {
             stored: None,
             log_end: 0,
             epochs: Vec::new(),
+            last_of: Vec::new(),
             trusting: checkpoint.is_some(),
             window: Vec::new(),
         }
@@ -262,8 +265,13 @@ impl<'a> Rebuild<'a> {
                 self.report.checked_bytes += header.size_in_bytes() as u64;
             }
             self.log_end = header.next_offset();
-            if self.epochs.last().is_none_or(|&(last, _)| header.partition_leader_epoch > last) {
-                epochs::assign(&mut self.epochs, header.partition_leader_epoch, header.base_offset);
+            let (epoch, base) = (header.partition_leader_epoch, header.base_offset);
+            if self.epochs.last().is_none_or(|&(last, _)| epoch > last) {
+                epochs::assign(&mut self.epochs, epoch, base);
+            }
+            match self.last_of.last_mut() {
+                Some((last, at)) if *last == epoch => *at = base,
+                _ => self.last_of.push((epoch, base)),
             }
         };
         self.window = window;

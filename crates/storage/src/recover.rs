@@ -12,7 +12,7 @@ use std::{
 };
 
 use ottla_records::Batch;
-use ottla_types::{Offset, TopicId, TopicPartition};
+use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use parking_lot::Mutex;
 
 use crate::{
@@ -167,9 +167,10 @@ pub(crate) fn load_one(
     rebuild.run(&listing)?;
     let mut report = rebuild.report;
     let changed = report.recovered > 0;
+    let last_of = std::mem::take(&mut rebuild.last_of);
     let mut state = rebuild.into_state(&listing);
     settle_start(shared, (partition, &dir), topic_id, checkpoint.as_ref(), &mut state)?;
-    settle_epochs(shared, &dir, checkpoint.as_ref(), &mut state)?;
+    settle_epochs(shared, &dir, checkpoint.as_ref(), &last_of, &mut state)?;
     if checkpoint.is_none() && shared.start.ours() {
         // It tells of files that are not as it knew them; were it left, a kill would bring it back.
         let mut changes = shared.store.changes();
@@ -251,6 +252,7 @@ fn settle_epochs(
     shared: &Shared,
     dir: &Path,
     checkpoint: Option<&Checkpoint>,
+    last_of: &[(LeaderEpoch, Offset)],
     state: &mut State,
 ) -> Result<(), Fault> {
     let found = std::mem::take(&mut state.epochs);
@@ -262,6 +264,7 @@ fn settle_epochs(
         }
     };
     state.epochs = known.clone();
+    epochs::forget_denied(&mut state.epochs, last_of);
     for (epoch, start) in found {
         if state.epochs.last().is_none_or(|&(last, _)| epoch > last) {
             epochs::assign(&mut state.epochs, epoch, start);

@@ -58,6 +58,24 @@ fn open_copy(original: &TestDir, damage: impl FnOnce(&Path)) -> (tempfile::TempD
     (temporary, dir, log, report)
 }
 
+/// A leader of epoch 3 wrote nothing, lost the lead, and got what it lacked of epoch 2 from the next one: were epoch 3
+/// still believed to begin before that, a follower would cut off what is committed.
+#[test]
+fn an_epoch_without_records_is_not_remembered_past_batches_of_an_older_one() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    let of_epoch_2 = |base| batch(base, 2, &[0], b"value", Producer::NONE, Codec::None).stamped();
+    log.append(&[of_epoch_2(0)]).expect("appends");
+    log.assign_epoch(3, 1);
+    dir.checkpoint().expect("checkpoints");
+    log.truncate_to(1).expect("has nothing to cut");
+    log.append(&[of_epoch_2(1), of_epoch_2(2)]).expect("appends");
+    assert_eq!(log.epochs(), [(2, 0)]);
+    drop((log, dir));
+    let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
+    assert_eq!((log.log_end(), log.epochs()), (3, vec![(2, 0)]));
+}
+
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_to_whole_batches() {
     let (files, batches) = killed();
