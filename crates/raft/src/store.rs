@@ -20,6 +20,8 @@ use crate::{
 
 const HARD_STATE: &[u8] = b"h";
 const CONF_STATE: &[u8] = b"c";
+/// Index of the entry that made the configuration what it is.
+const CONF_INDEX: &[u8] = b"d";
 const CUT: &[u8] = b"t";
 const NAME: &[u8] = b"n";
 
@@ -65,6 +67,8 @@ pub(crate) struct RaftStore {
     keys: Box<dyn Keys>,
     hard_state: HardState,
     conf_state: ConfState,
+    /// The last entry whose change is in `conf_state`.
+    conf_index: u64,
     cut: Cut,
     name: Option<u64>,
     last: u64,
@@ -98,6 +102,9 @@ impl RaftStore {
             let bytes = bytes.try_into().map_err(|_| Fault::BadStore { what: "this member's name" });
             bytes.map(u64::from_be_bytes)
         });
+        let conf_index =
+            keys.get(CONF_INDEX)?.and_then(|index| Some(u64::from_be_bytes(index.try_into().ok()?)));
+        let conf_index = conf_index.unwrap_or(0);
         let last = match keys.last(&entry_key(0), &entry_key(u64::MAX))? {
             Some((key, _)) => {
                 let index = key.get(1..9).and_then(|index| index.try_into().ok());
@@ -105,7 +112,10 @@ impl RaftStore {
             }
             None => cut.index,
         };
-        Ok(Ok(Self { name: name.transpose()?, ..Self::with(keys, hard_state, conf_state, cut, last) }))
+        Ok(Ok(Self {
+            name: name.transpose()?,
+            ..Self::with(keys, hard_state, (conf_state, conf_index), cut, last)
+        }))
     }
 
     /// Founds raft on empty keys: a member of this name, these voters, terms after `term`, the first batch at `offset`.
@@ -129,18 +139,27 @@ impl RaftStore {
             put(CUT, cut.encode().to_vec()),
             put(NAME, name.to_be_bytes().to_vec()),
             put(CONF_STATE, conf_state.encode_to_vec()),
+            put(CONF_INDEX, cut.index.to_be_bytes().to_vec()),
             put(HARD_STATE, hard_state.encode_to_vec()),
         ];
         // Not synced: the first vote or entry is, in the same write-ahead log, and nothing counts before it.
         keys.write(changes, false)?;
-        Ok(Self { name: Some(name), ..Self::with(keys, hard_state, conf_state, cut, cut.index) })
+        let store = Self::with(keys, hard_state, (conf_state, cut.index), cut, cut.index);
+        Ok(Self { name: Some(name), ..store })
     }
 
-    fn with(keys: Box<dyn Keys>, hard_state: HardState, conf_state: ConfState, cut: Cut, last: u64) -> Self {
+    fn with(
+        keys: Box<dyn Keys>,
+        hard_state: HardState,
+        (conf_state, conf_index): (ConfState, u64),
+        cut: Cut,
+        last: u64,
+    ) -> Self {
         Self {
             keys,
             hard_state,
             conf_state,
+            conf_index,
             cut,
             name: None,
             last,
@@ -166,6 +185,12 @@ impl RaftStore {
 
     pub(crate) fn conf_state(&self) -> &ConfState {
         &self.conf_state
+    }
+
+    /// The last entry whose change of the members is in the configuration. After a power cut it may lie behind what the
+    /// metadata log kept: the changes up to it were made.
+    pub(crate) fn conf_index(&self) -> u64 {
+        self.conf_index
     }
 
     pub(crate) fn hard_state(&self) -> &HardState {
@@ -224,12 +249,13 @@ impl RaftStore {
         }
     }
 
-    /// Writes a changed configuration.
-    pub(crate) fn set_conf_state(&mut self, conf_state: ConfState) -> Result<(), Fault> {
-        self.conf_state = conf_state;
+    /// Writes a configuration that the entry at `index` has changed.
+    pub(crate) fn set_conf_state(&mut self, conf_state: ConfState, index: u64) -> Result<(), Fault> {
+        (self.conf_state, self.conf_index) = (conf_state, index);
         // A snapshot says who the members are: one of before would not be taken by who is new.
         self.snapshot = None;
-        self.keys.write(vec![put(CONF_STATE, self.conf_state.encode_to_vec())], true)
+        let state = put(CONF_STATE, self.conf_state.encode_to_vec());
+        self.keys.write(vec![state, put(CONF_INDEX, index.to_be_bytes().to_vec())], true)
     }
 
     /// Forgets entries up to `cut`, which the metadata log holds durably.
@@ -255,12 +281,14 @@ impl RaftStore {
         let changes = vec![
             delete_entries(0, u64::MAX),
             put(CUT, cut.encode().to_vec()),
+            put(CONF_INDEX, cut.index.to_be_bytes().to_vec()),
             put(CONF_STATE, conf_state.encode_to_vec()),
             put(HARD_STATE, hard_state.encode_to_vec()),
         ];
         self.keys.write(changes, true)?;
         (self.cut, self.last, self.conf_state, self.hard_state) =
             (cut, cut.index, conf_state, hard_state.clone());
+        self.conf_index = cut.index;
         self.cache.clear();
         self.cache_bytes = 0;
         Ok(())

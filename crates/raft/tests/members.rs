@@ -177,6 +177,31 @@ fn who_was_away_for_long_gets_a_snapshot_and_may_be_killed_at_any_moment_of_it()
     }
 }
 
+/// Who votes is synced at once, the metadata log is not: after a power cut changes that were made are applied anew.
+#[test]
+fn a_power_cut_does_not_change_the_voters_once_more() {
+    let mut world = World::new(5, 2);
+    world.broker();
+    let leader = world.elected();
+    let other = 3 - leader;
+    let remove = |id: NodeId| VoterChange::Remove { id, directory_id: directory(id) };
+    let add = VoterChange::Add { voter: voter(other), wait: true, timeout_ms: 2000 };
+    for change in [remove(other), add, remove(leader)] {
+        let token = world.change(leader, change);
+        world.until(5000, |world| world.changed.contains_key(&token));
+        assert_eq!(world.changed[&token], Ok(()));
+        world.run(50);
+    }
+    world.until(5000, |world| world.leader() == Some(other));
+    world.create("before");
+    world.kill(other, true);
+    world.start(other);
+    world.run(1000);
+    assert!(world.members[&other].faults.is_empty(), "{:?}", world.members[&other].faults);
+    world.create("after");
+    world.agree();
+}
+
 #[test]
 fn voters_are_added_and_removed() {
     let mut world = World::new(1, 3);

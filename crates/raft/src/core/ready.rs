@@ -92,8 +92,12 @@ impl<M: Machine> Core<M> {
     }
 
     fn reconfigure(&mut self, entry: &Entry) -> Result<(), Fault> {
-        let conf_state = self.raw.apply_conf_change(&conf_change(entry)?)?;
-        self.raw.mut_store().set_conf_state(conf_state)?;
+        // Applied once more after a power cut, which the members survived and the metadata log's end did not: on top of
+        // later changes an old one would make members of whom there never were any, or leave none.
+        if entry.index > self.raw.store().conf_index() {
+            let conf_state = self.raw.apply_conf_change(&conf_change(entry)?)?;
+            self.raw.mut_store().set_conf_state(conf_state, entry.index)?;
+        }
         self.changes.addresses_changed = true;
         Ok(())
     }

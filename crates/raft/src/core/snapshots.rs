@@ -68,6 +68,10 @@ impl<M: Machine> Core<M> {
     }
 
     fn offer_snapshot(&mut self, ctx: &Ctx<'_>) {
+        if self.raw.store().conf_index() > self.applied.0 {
+            // The members are those of later: raft asks again.
+            return;
+        }
         let (id, batches) = self.snapshot_now(ctx.wall);
         let mut snapshot = Snapshot { data: frame_snapshot(id, &batches), ..Snapshot::default() };
         let metadata = snapshot.mut_metadata();
