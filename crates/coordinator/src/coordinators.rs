@@ -10,7 +10,7 @@ use std::{
 
 use ottla_groups::{Answer, Command, Groups, ListGroups, ListedGroup};
 use ottla_metadata::{Image, TopicsDelta};
-use ottla_types::{Clock, ErrorCode, LeaderEpoch, Millis};
+use ottla_types::{Clock, ErrorCode, LeaderEpoch, Millis, TopicId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
@@ -34,6 +34,8 @@ pub struct Coordinators {
 struct Shards {
     /// Partitions of the topic; what it is to have as long as it does not exist.
     partitions: i32,
+    /// The topic that those led are of.
+    topic: Option<TopicId>,
     led: BTreeMap<i32, Arc<Shard>>,
 }
 
@@ -56,7 +58,8 @@ impl Coordinators {
         rng: Box<dyn FnMut() -> u64 + Send>,
         runtime: tokio::runtime::Handle,
     ) -> Arc<Self> {
-        let shards = Shards { partitions: config.offsets_topic.partitions, led: BTreeMap::new() };
+        let partitions = config.offsets_topic.partitions;
+        let shards = Shards { partitions, topic: None, led: BTreeMap::new() };
         let alarm = Arc::new(Alarm::default());
         let world = Arc::new(World { log, clock, rng: Mutex::new(rng), runtime: runtime.clone() });
         let coordinators = Arc::new(Self {
@@ -144,8 +147,11 @@ impl Coordinators {
         shards.partitions = image
             .topic(OFFSETS_TOPIC)
             .map_or(self.config.offsets_topic.partitions, |topic| topic.partition_count());
+        // Deleted and made anew since the last image, the topic has nothing of what was read of the one before.
+        let topic = image.topic(OFFSETS_TOPIC).map(|topic| topic.id);
+        let same = std::mem::replace(&mut shards.topic, topic) == topic;
         shards.led.retain(|index, shard| {
-            let stays = mine.get(index).is_some_and(|epoch| shard.leads_on(*epoch));
+            let stays = same && mine.get(index).is_some_and(|epoch| shard.leads_on(*epoch));
             if !stays {
                 shard.close(ErrorCode::NOT_COORDINATOR);
             }

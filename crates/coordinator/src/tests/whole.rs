@@ -120,6 +120,19 @@ async fn partitions_come_and_go_with_leadership() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_made_anew_under_the_name_is_another_one() {
+    let coordinators = start(&MemoryLog::new());
+    let image = offsets_topic();
+    coordinators.apply_image(&image);
+    let waiting = coordinators.submit("g", join(""));
+    let gone = MetadataRecord::RemoveTopic(RemoveTopicRecord::default().with_topic_id(OFFSETS_ID.0));
+    let id: TopicId = "g5L49SmvR8ONiDztWrwIuw".parse().expect("an id");
+    let anew = vec![gone, topic(OFFSETS_TOPIC, id), partition(id, 0, 1, 0), partition(id, 1, 1, 0)];
+    coordinators.apply_image(&with(&image, anew));
+    assert_eq!(waiting.outcome().await, Err(ErrorCode::NOT_COORDINATOR));
+}
+
+#[tokio::test(start_paused = true)]
 async fn offsets_go_with_their_topic() {
     let coordinators = start(&MemoryLog::new());
     let id: TopicId = "g5L49SmvR8ONiDztWrwIuw".parse().expect("an id");
