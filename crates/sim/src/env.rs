@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_machine::Ctx;
-use ottla_types::{LeaderEpoch, Millis, NodeId, Offset, TopicPartitionId};
+use ottla_types::{LeaderEpoch, Millis, NodeId, Offset, TopicId, TopicPartitionId};
 
 use crate::{Fault, chance::Rng, log::Batch, message::Message};
 
@@ -35,6 +35,10 @@ pub(crate) enum Note {
     OffsetsAsked { id: u64 },
     /// A member was told a committed offset.
     OffsetFetched { id: u64, from: Addr, group: Arc<str>, topic: Arc<str>, partition: i32, offset: Offset },
+    /// A broker that goes by metadata up to `position` said that there is no such topic.
+    Unknown { topic: TopicId, position: Offset },
+    /// A broker that goes by metadata up to `position` acknowledged a batch, or was read from.
+    Served { topic: TopicId, position: Offset },
     /// This broker goes by metadata that its registration is in.
     Registered,
     /// This broker may go: its shutdown is done.

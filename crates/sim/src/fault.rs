@@ -67,6 +67,10 @@ faults! {
     AnswerBeforeDurable = "answer-before-durable",
     /// Every restart claims that the shutdown before it was clean.
     ClaimCleanShutdown = "claim-clean-shutdown",
+    /// A broker takes the log that lies under a topic's name for that topic's, whichever topic it is of.
+    ClaimLogByName = "claim-log-by-name",
+    /// Replicas of deleted topics stay.
+    ServeDeletedTopics = "serve-deleted-topics",
 }
 
 impl Fault {

@@ -21,6 +21,7 @@ mod oracle;
 mod quorum;
 mod replica;
 mod shard;
+mod temper;
 mod trace;
 mod world;
 
@@ -198,7 +199,7 @@ fn populate(world: &mut World) {
         ("events".to_owned(), 2, min_isr(world)),
     ];
     let hint = world.known.controllers[0];
-    world.add_client(OPERATOR, Client::Operator(Operator::new(hint, 3, plan)));
+    world.add_client(OPERATOR, Client::Operator(Operator::new(hint, 3, plan, world.temper)));
     for number in 0..2 {
         let pace = world.rng.between(10, 60);
         world.add_client(1100 + number, Client::Producer(Producer::new(pace)));

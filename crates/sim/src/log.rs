@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use ottla_partition::{BatchFacts, LeaderEpochs, ProducerTable};
-use ottla_types::{LeaderEpoch, Millis, Offset, TopicPartitionId};
+use ottla_types::{LeaderEpoch, Millis, Offset, TopicId, TopicPartitionId};
 
 use crate::{chance::Rng, quorum::QuorumDisk};
 
@@ -22,6 +22,8 @@ pub(crate) enum Payload {
 pub(crate) struct Batch {
     /// As the partition core sees it.
     pub(crate) facts: BatchFacts,
+    /// The partition it was made for.
+    pub(crate) tp: TopicPartitionId,
     /// Stamped by the leader that wrote it.
     pub(crate) leader_epoch: LeaderEpoch,
     /// Unique to what was asked to be written; a retry carries the same.
@@ -81,10 +83,10 @@ impl Log {
         self.batches.push(batch);
     }
 
-    /// As storage does: what holds `offset` or lies behind it goes; that is synced.
+    /// As storage does: what holds `offset` or lies behind it goes, that is synced; so do epochs that begin there.
     pub(crate) fn truncate_to(&mut self, offset: Offset) {
         if offset >= self.end {
-            return;
+            return self.epochs.truncate_to(offset);
         }
         self.batches.retain(|batch| batch.facts.last_offset < offset);
         self.end = offset;
@@ -95,6 +97,11 @@ impl Log {
 
     pub(crate) fn sync_to(&mut self, offset: Offset) {
         self.synced = self.synced.max(offset.min(self.end));
+    }
+
+    /// A batch that was made for another partition than `tp`.
+    pub(crate) fn foreign(&self, tp: TopicPartitionId) -> Option<&Batch> {
+        self.batches.iter().find(|batch| batch.tp != tp)
     }
 
     /// Whole batches from the one that holds `from`, below `bound`.
@@ -148,12 +155,32 @@ impl Log {
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) logs: BTreeMap<TopicPartitionId, Log>,
+    /// Directories have names, and say in `partition.metadata` which topic they are of.
+    names: BTreeMap<(Arc<str>, i32), TopicId>,
     /// The broker epoch that a clean shutdown left.
     pub(crate) clean: Option<i64>,
     pub(crate) quorum: QuorumDisk,
 }
 
 impl Disk {
+    /// The log of a partition, as `ReplicaManager::create` comes by it: found under its name, or made. What is of an
+    /// older topic of that name is no log of this one; `by_name` is the fault of not looking.
+    pub(crate) fn claim(&mut self, topic: &Arc<str>, tp: TopicPartitionId, by_name: bool) -> &mut Log {
+        let before = self.names.insert((Arc::clone(topic), tp.partition), tp.topic);
+        let older = before.filter(|id| *id != tp.topic).map(|topic| TopicPartitionId { topic, ..tp });
+        if let Some(log) = older.and_then(|older| self.logs.remove(&older))
+            && by_name
+        {
+            self.logs.insert(tp, log);
+        }
+        self.logs.entry(tp).or_default()
+    }
+
+    pub(crate) fn remove_log(&mut self, tp: TopicPartitionId) {
+        self.logs.remove(&tp);
+        self.names.retain(|(_, partition), topic| (*topic, *partition) != (tp.topic, tp.partition));
+    }
+
     pub(crate) fn power_cut(&mut self, rng: &mut Rng) {
         for log in self.logs.values_mut() {
             log.power_cut(rng);

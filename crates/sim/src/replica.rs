@@ -146,6 +146,14 @@ impl Replica {
         self.acknowledge(env, log, done);
     }
 
+    /// The replica goes: who waits is told so. `ReplicaManager::retire` of the real driver.
+    pub(crate) fn retire(&mut self, env: &mut Env<'_>, log: &mut Log, done: &mut Vec<Done>) {
+        let leader_epoch = self.epoch();
+        self.on(env, log, Event::Follow { leader: NO_LEADER, leader_epoch }, done);
+        let syncs = std::mem::take(&mut self.syncs).into_iter().flat_map(|sync| sync.tickets);
+        done.extend(syncs.map(|ticket| (self.tp, ticket, ErrorCode::NOT_LEADER_OR_FOLLOWER)));
+    }
+
     fn acknowledge(&mut self, env: &mut Env<'_>, log: &Log, done: &mut Vec<Done>) {
         while let Some((end, ticket)) = self.waiting.front().copied()
             && end <= self.partition.high_watermark()

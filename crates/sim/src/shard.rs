@@ -34,6 +34,8 @@ enum Stage {
     Loading {
         from: Millis,
         up_to: Option<Offset>,
+        /// Topics that were deleted meanwhile.
+        deleted: Vec<Arc<str>>,
     },
     Active(Box<Groups>),
 }
@@ -60,7 +62,7 @@ pub(crate) struct Shard {
 impl Shard {
     pub(crate) fn new(env: &mut Env<'_>, tp: TopicPartitionId, epoch: LeaderEpoch) -> Self {
         let takes = env.rng.between(0, 20);
-        let stage = Stage::Loading { from: env.now.plus(takes), up_to: None };
+        let stage = Stage::Loading { from: env.now.plus(takes), up_to: None, deleted: Vec::new() };
         Self { tp, epoch, stage, waiting: BTreeMap::new(), parked: VecDeque::new(), next: 0 }
     }
 
@@ -109,6 +111,7 @@ impl Shard {
             let count = i32::try_from(decision.records.len()).expect("few");
             Batch {
                 facts: unplaced((-1, -1, -1), count, env.wall),
+                tp: self.tp,
                 leader_epoch: -1,
                 content: env.id(),
                 payload,
@@ -202,9 +205,9 @@ impl Shard {
         log: &Log,
     ) -> (Option<Outcome>, Vec<Command>) {
         self.give(env);
-        let decision = match &mut self.stage {
+        let (decision, deleted) = match &mut self.stage {
             Stage::Active(groups) => return (None, groups.due(env.now)),
-            Stage::Loading { from, up_to } => {
+            Stage::Loading { from, up_to, deleted } => {
                 if *from > env.now || replica.leads() != Some(self.epoch) {
                     return (None, Vec::new());
                 }
@@ -217,11 +220,24 @@ impl Shard {
                 }
                 let mut groups = load(log, if unsettled { log.end() } else { high_watermark });
                 let decision = env.with_ctx(|ctx| groups.take_office(ctx));
+                let deleted = std::mem::take(deleted);
                 self.stage = Stage::Active(Box::new(groups));
-                decision
+                (decision, deleted)
             }
         };
-        (Some(self.outcome(env, decision)), Vec::new())
+        let then = if deleted.is_empty() { Vec::new() } else { vec![Command::TopicsDeleted(deleted)] };
+        (Some(self.outcome(env, decision)), then)
+    }
+
+    /// Topics are gone, and with them the offsets committed for them.
+    pub(crate) fn topics_deleted(&mut self, env: &mut Env<'_>, topics: &[Arc<str>]) -> Option<Outcome> {
+        match &mut self.stage {
+            Stage::Loading { deleted, .. } => {
+                deleted.extend_from_slice(topics);
+                None
+            }
+            Stage::Active(_) => self.turn(env, Command::TopicsDeleted(topics.to_vec())),
+        }
     }
 
     /// Decides about something that nobody asked for.

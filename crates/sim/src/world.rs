@@ -19,6 +19,7 @@ use crate::{
     network::{Network, Passage},
     oracle::{Disks, Oracle, Violation},
     quorum::Controller,
+    temper::Temper,
     trace::Trace,
 };
 
@@ -140,6 +141,7 @@ pub(crate) struct World {
     pub(crate) known: Known,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
+    pub(crate) temper: Temper,
     fault: Option<Fault>,
 }
 
@@ -162,6 +164,7 @@ impl World {
             known: Known { brokers: Vec::new(), controllers: Vec::new(), draining: false },
             trace: Trace::new(trace),
             steps: 0,
+            temper: Temper::of(seed, fault),
             fault,
         }
     }

@@ -89,9 +89,10 @@ impl Broker {
             }
         }
         let delta = TopicsDelta::between(&before, &image);
-        for topic in &delta.deleted {
+        let stay = env.has(Fault::ServeDeletedTopics);
+        for topic in delta.deleted.iter().filter(|_| !stay) {
             for (number, _) in topic.iter() {
-                self.drop_replica(disk, TopicPartitionId { topic: topic.id, partition: number });
+                self.drop_replica(env, disk, TopicPartitionId { topic: topic.id, partition: number });
             }
         }
         let mut topics: Vec<&Arc<Topic>> =
@@ -107,16 +108,22 @@ impl Broker {
             let strays: Vec<_> =
                 disk.logs.keys().filter(|tp| !self.replicas.contains_key(tp)).copied().collect();
             for tp in strays {
-                disk.logs.remove(&tp);
+                disk.remove_log(tp);
             }
         }
         self.follow_leadership(env, disk, &image);
+        let deleted: Vec<_> = delta.deleted.iter().map(|topic| Arc::clone(&topic.name)).collect();
+        if !deleted.is_empty() {
+            self.topics_deleted(env, disk, &deleted);
+        }
     }
 
-    fn drop_replica(&mut self, disk: &mut Disk, tp: TopicPartitionId) {
-        self.replicas.remove(&tp);
+    fn drop_replica(&mut self, env: &mut Env<'_>, disk: &mut Disk, tp: TopicPartitionId) {
+        if let (Some(mut replica), Some(log)) = (self.replicas.remove(&tp), disk.logs.get_mut(&tp)) {
+            replica.retire(env, log, &mut self.done);
+        }
         self.proposals.remove(&tp);
-        disk.logs.remove(&tp);
+        disk.remove_log(tp);
     }
 
     fn host_topic(&mut self, env: &mut Env<'_>, disk: &mut Disk, image: &Image, topic: &Topic) {
@@ -124,12 +131,12 @@ impl Broker {
             let tp = TopicPartitionId { topic: topic.id, partition: number };
             if !assigned.is_replica(self.id) {
                 if self.replicas.contains_key(&tp) {
-                    self.drop_replica(disk, tp);
+                    self.drop_replica(env, disk, tp);
                 }
                 continue;
             }
             if !self.replicas.contains_key(&tp) {
-                let log = disk.logs.entry(tp).or_default();
+                let log = disk.claim(&topic.name, tp, env.has(Fault::ClaimLogByName));
                 self.replicas.insert(tp, Replica::open(self.id, tp, log, rules(image, &topic.name)));
             }
             self.assign(env, disk, image, tp, assigned);

@@ -16,7 +16,7 @@ use ottla_types::{ErrorCode, Millis, NodeId, TopicPartitionId};
 use uuid::Uuid;
 
 use crate::{
-    env::{Addr, Env},
+    env::{Addr, Env, Note},
     log::Disk,
     message::Message,
     replica::{Done, Replica, Ticket},
@@ -192,6 +192,9 @@ impl Broker {
         match ticket {
             Ticket::Produce { to, id, base_offset } => {
                 let result = if code == ErrorCode::NONE { Ok(base_offset) } else { Err(code) };
+                if result.is_ok() {
+                    env.note(Note::Served { topic: tp.topic, position: self.image.position.offset });
+                }
                 env.send(to, Message::Produced { id, result });
             }
             Ticket::Facts(number) => self.facts_done(env, disk, tp.partition, number, code),

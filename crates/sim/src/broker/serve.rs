@@ -1,13 +1,15 @@
 //! What brokers do for others: produce, fetch (with waiting), groups.
 
+use std::sync::Arc;
+
 use ottla_groups::Command;
 use ottla_metadata::Image;
 use ottla_partition::Origin;
-use ottla_types::{ErrorCode, Millis, TopicPartitionId};
+use ottla_types::{ErrorCode, Millis, TopicId, TopicPartitionId};
 
 use super::Broker;
 use crate::{
-    env::{Addr, Env},
+    env::{Addr, Env, Note},
     log::{Batch, Disk},
     message::{FetchPartition, FetchedPartition, Message, Reader},
     replica::Ticket,
@@ -38,13 +40,13 @@ impl Broker {
         tp: TopicPartitionId,
         batch: Batch,
     ) {
-        let mut result = Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        let mut result = None;
         self.with_replica(env, disk, tp, |replica, env, log, done| {
             let ticket = |base_offset| Ticket::Produce { to, id, base_offset };
-            result = replica.append(env, log, batch, (Origin::Client, ticket), done);
+            result = Some(replica.append(env, log, batch, (Origin::Client, ticket), done));
             None
         });
-        if let Err(code) = result {
+        if let Err(code) = result.unwrap_or_else(|| Err(self.why_absent(env, tp.topic))) {
             env.send(to, Message::Produced { id, result: Err(code) });
         }
     }
@@ -84,7 +86,11 @@ impl Broker {
                 one = Some(read);
                 proposal
             });
-            found.push(one.unwrap_or_else(|| absent(asked.tp)));
+            let read = one.unwrap_or_else(|| absent(asked.tp, self.why_absent(env, asked.tp.topic)));
+            if reader == Reader::Consumer && read.error == ErrorCode::NONE {
+                env.note(Note::Served { topic: asked.tp.topic, position: self.image.position.offset });
+            }
+            found.push(read);
         }
         let news = |it: &FetchedPartition| {
             it.error != ErrorCode::NONE || it.diverging.is_some() || !it.batches.is_empty()
@@ -93,6 +99,15 @@ impl Broker {
             let parked = self.parked.remove(at);
             env.send(parked.to, Message::Fetched { id: parked.id, partitions: found });
         }
+    }
+
+    /// What is told of a partition that has no replica here: `missing` of the router's Produce and Fetch.
+    fn why_absent(&self, env: &mut Env<'_>, topic: TopicId) -> ErrorCode {
+        if self.image.topic_by_id(topic).is_some() {
+            return ErrorCode::NOT_LEADER_OR_FOLLOWER;
+        }
+        env.note(Note::Unknown { topic, position: self.image.position.offset });
+        ErrorCode::UNKNOWN_TOPIC_ID
     }
 
     fn has_news(&self, disk: &Disk, parked: &Parked) -> bool {
@@ -140,6 +155,15 @@ impl Broker {
             }
         }
         self.shards_on_time(env, disk);
+    }
+
+    /// Mirrors what `Coordinators::apply_image` does about deleted topics.
+    pub(super) fn topics_deleted(&mut self, env: &mut Env<'_>, disk: &mut Disk, topics: &[Arc<str>]) {
+        let indexes: Vec<i32> = self.shards.keys().copied().collect();
+        for index in indexes {
+            let outcome = self.shards.get_mut(&index).and_then(|shard| shard.topics_deleted(env, topics));
+            self.carry_out(env, disk, index, outcome);
+        }
     }
 
     pub(super) fn group(
@@ -217,10 +241,10 @@ impl Broker {
     }
 }
 
-fn absent(tp: TopicPartitionId) -> FetchedPartition {
+fn absent(tp: TopicPartitionId, error: ErrorCode) -> FetchedPartition {
     FetchedPartition {
         tp,
-        error: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        error,
         diverging: None,
         high_watermark: -1,
         log_start: -1,

@@ -53,6 +53,8 @@ pub(crate) struct Member {
     generation: i32,
     /// As leader: what every member gets.
     plan: Vec<(Arc<str>, Bytes)>,
+    /// As leader: the topic as it was when the plan was made.
+    planned: Option<(TopicId, i32)>,
     asked: Option<(u64, Millis, Asked)>,
     next: Millis,
     next_commit: Millis,
@@ -75,6 +77,7 @@ impl Member {
             member_id: "".into(),
             generation: -1,
             plan: Vec::new(),
+            planned: None,
             asked: None,
             next: Millis(0),
             next_commit: Millis(0),
@@ -112,6 +115,10 @@ impl Member {
 
     fn read(&mut self, env: &mut Env<'_>, found: FetchedPartition) {
         if found.error != ErrorCode::NONE {
+            if found.error == ErrorCode::OFFSET_OUT_OF_RANGE {
+                // `auto.offset.reset=earliest`.
+                self.positions.insert(found.tp.partition, found.log_start.max(0));
+            }
             self.next = env.now.plus(30);
             return self.cluster.refresh();
         }
@@ -145,6 +152,7 @@ impl Member {
                 let members: Vec<Arc<str>> =
                     join.members.into_iter().map(|member| member.member_id).collect();
                 self.plan = if leads { self.assign(env, &members) } else { Vec::new() };
+                self.planned = if leads { self.subscribed() } else { None };
                 self.stage = Stage::Joined;
             }
             (Asked::Join, Answer::Join(join)) => {
@@ -222,6 +230,10 @@ impl Member {
         }
     }
 
+    fn subscribed(&self) -> Option<(TopicId, i32)> {
+        self.cluster.image.topic(&self.topic).map(|topic| (topic.id, topic.partition_count()))
+    }
+
     fn partitions(&self) -> i32 {
         self.cluster.image.topic(&self.topic).map_or(0, |topic| topic.partition_count())
     }
@@ -278,6 +290,15 @@ impl Member {
                     group_instance_id: None,
                 }),
             );
+        }
+        if self.positions.is_empty() && env.rng.permille(100) {
+            self.cluster.refresh();
+        }
+        if self.planned.is_some() && self.planned != self.subscribed() {
+            // The group's leader sees that the topic has grown, or is another one.
+            self.planned = None;
+            self.stage = Stage::Out;
+            return;
         }
         if self.next_commit <= env.now && self.positions != self.committed {
             self.next_commit = env.now.plus(150);

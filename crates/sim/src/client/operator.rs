@@ -5,19 +5,22 @@ use std::collections::VecDeque;
 use ottla_controller::{Answer, Command};
 use ottla_protocol::messages::{
     AlterPartitionReassignmentsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
-    ElectLeadersRequest, IncrementalAlterConfigsRequest, TopicName,
+    DeleteTopicsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest, TopicName,
     alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
     create_partitions_request::CreatePartitionsTopic,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    delete_topics_request::DeleteTopicState,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
 };
 use ottla_types::{ErrorCode, Millis, NodeId};
+use uuid::Uuid;
 
-use super::{CLIENT_TIMEOUT_MS, Known};
+use super::{CLIENT_TIMEOUT_MS, Known as World};
 use crate::{
     broker::{OFFSETS_TOPIC, text},
     env::Env,
     message::Message,
+    temper::Temper,
 };
 
 #[derive(Debug)]
@@ -25,15 +28,31 @@ pub(crate) struct Operator {
     hint: NodeId,
     asked: Option<(u64, Millis)>,
     next: Millis,
-    /// Topics that are still to be made: name, partitions, minimum in sync.
-    plan: VecDeque<(String, i32, i32)>,
+    /// Topics that are still to be made.
+    plan: VecDeque<Wanted>,
     factor: i16,
-    topics: Vec<(String, i32)>,
+    topics: Vec<Known>,
+    temper: Temper,
+}
+
+/// A topic that is to be made: name, partitions, minimum in sync.
+pub(crate) type Wanted = (String, i32, i32);
+
+/// A topic that was made.
+#[derive(Clone, Debug)]
+struct Known {
+    name: String,
+    partitions: i32,
+    /// What it was told to be made like.
+    wanted: Wanted,
+    /// As it was told.
+    id: Option<Uuid>,
 }
 
 impl Operator {
-    pub(crate) fn new(hint: NodeId, factor: i16, plan: Vec<(String, i32, i32)>) -> Self {
-        Self { hint, asked: None, next: Millis(0), plan: plan.into(), factor, topics: Vec::new() }
+    pub(crate) fn new(hint: NodeId, factor: i16, plan: Vec<Wanted>, temper: Temper) -> Self {
+        let (plan, topics) = (plan.into(), Vec::new());
+        Self { hint, asked: None, next: Millis(0), plan, factor, topics, temper }
     }
 
     /// Whether the topics are there.
@@ -41,7 +60,7 @@ impl Operator {
         self.plan.is_empty()
     }
 
-    pub(crate) fn on_message(&mut self, env: &mut Env<'_>, known: &Known, message: Message) {
+    pub(crate) fn on_message(&mut self, env: &mut Env<'_>, known: &World, message: Message) {
         if matches!(message, Message::Disconnected) {
             self.disconnected(env);
         }
@@ -53,11 +72,14 @@ impl Operator {
             match answer.map(|answer| *answer) {
                 Err(leader) => self.try_another(env, known, leader),
                 Ok(Answer::CreateTopics(answer)) => {
-                    let code = answer.topics.first().map_or(0, |topic| topic.error_code);
+                    let topic = answer.topics.first();
+                    let code = topic.map_or(0, |topic| topic.error_code);
                     if (code == 0 || code == ErrorCode::TOPIC_ALREADY_EXISTS.0)
-                        && let Some((name, partitions, _)) = self.plan.pop_front()
+                        && let Some(wanted) = self.plan.pop_front()
                     {
-                        self.topics.push((name, partitions));
+                        let id = topic.map(|topic| topic.topic_id).filter(|_| code == 0);
+                        let (name, partitions) = (wanted.0.clone(), wanted.1);
+                        self.topics.push(Known { name, partitions, wanted, id });
                     }
                 }
                 Ok(_) => {}
@@ -72,12 +94,12 @@ impl Operator {
         }
     }
 
-    fn try_another(&mut self, env: &mut Env<'_>, known: &Known, leader: Option<NodeId>) {
+    fn try_another(&mut self, env: &mut Env<'_>, known: &World, leader: Option<NodeId>) {
         let drawn = env.rng.pick(&known.controllers);
         self.hint = leader.or(drawn).unwrap_or(self.hint);
     }
 
-    pub(crate) fn on_time(&mut self, env: &mut Env<'_>, known: &Known) {
+    pub(crate) fn on_time(&mut self, env: &mut Env<'_>, known: &World) {
         if self.asked.is_some_and(|(_, deadline)| deadline <= env.now) {
             self.asked = None;
             self.try_another(env, known, None);
@@ -115,9 +137,12 @@ impl Operator {
         Command::CreateTopics(CreateTopicsRequest::default().with_topics(vec![topic]))
     }
 
-    fn meddle(&mut self, env: &mut Env<'_>, known: &Known) -> Option<Command> {
+    fn meddle(&mut self, env: &mut Env<'_>, known: &World) -> Option<Command> {
         let at = env.rng.index(self.topics.len());
-        let (name, partitions) = self.topics.get(at)?.clone();
+        let Known { name, partitions, .. } = self.topics.get(at)?.clone();
+        if self.temper.deletes && name != OFFSETS_TOPIC && env.rng.permille(150) {
+            return Some(self.delete(env, at));
+        }
         Some(match env.rng.below(6) {
             0 | 1 => {
                 let min_isr = env.rng.between(1, 2).to_string();
@@ -133,7 +158,7 @@ impl Operator {
                 )
             }
             2 if name != OFFSETS_TOPIC && partitions < 5 => {
-                self.topics[at].1 += 1;
+                self.topics[at].partitions += 1;
                 let topic = CreatePartitionsTopic::default()
                     .with_name(TopicName(text(&name)))
                     .with_count(partitions + 1)
@@ -165,6 +190,18 @@ impl Operator {
                 )
             }
         })
+    }
+
+    /// Deletes a topic, and makes it anew next, whatever comes of that.
+    fn delete(&mut self, env: &mut Env<'_>, at: usize) -> Command {
+        let Known { name, wanted, id, .. } = self.topics.swap_remove(at);
+        self.plan.push_back(wanted);
+        let by_id = id.filter(|_| env.rng.permille(500));
+        let topic = match by_id {
+            Some(id) => DeleteTopicState::default().with_name(None).with_topic_id(id),
+            None => DeleteTopicState::default().with_name(Some(TopicName(text(&name)))),
+        };
+        Command::DeleteTopics(DeleteTopicsRequest::default().with_topics(vec![topic]))
     }
 
     pub(crate) fn deadline(&self) -> Millis {

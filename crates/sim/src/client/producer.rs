@@ -34,6 +34,8 @@ struct Lane {
     retry: Millis,
     /// Something was acknowledged under this producer id: leaders know it.
     known: bool,
+    /// How often in a row it was heard that the topic is not there.
+    gone: u32,
     /// How often the first batch in the queue was told that it does not follow the last.
     gaps: u32,
 }
@@ -56,12 +58,29 @@ impl Producer {
 
     pub(crate) fn on_message(&mut self, env: &mut Env<'_>, known: &Known, from: Addr, message: Message) {
         match message {
-            Message::MetadataIs { id, image } => self.cluster.take(env, id, image),
+            Message::MetadataIs { id, image } => {
+                self.cluster.take(env, id, image);
+                self.look_for_topics(env);
+            }
             Message::Produced { id, result } => self.produced(env, from, id, result),
             Message::Disconnected => self.disconnected(env, from),
             _ => {}
         }
         self.on_time(env, known);
+    }
+
+    /// Gives up what goes to topics that are no more. One broker alone may just be late.
+    fn look_for_topics(&mut self, env: &mut Env<'_>) {
+        let image = Arc::clone(&self.cluster.image);
+        for (tp, lane) in &mut self.lanes {
+            lane.gone = if image.topic_by_id(tp.topic).is_some() { 0 } else { lane.gone + 1 };
+        }
+        self.lanes.retain(|tp, lane| {
+            if lane.gone >= 3 {
+                env.say(|| format!("gives up {tp:?}, which is no more"));
+            }
+            lane.gone < 3
+        });
     }
 
     /// Everything in flight to that broker is to be sent again.
@@ -146,6 +165,7 @@ impl Producer {
             queue: VecDeque::new(),
             retry: Millis(0),
             known: false,
+            gone: 0,
             gaps: 0,
         });
         if lane.queue.len() >= 2 * IN_FLIGHT {
@@ -159,7 +179,7 @@ impl Producer {
         let payload = Arc::new(Payload::Values(values.collect()));
         let facts = unplaced((lane.producer_id, 0, lane.next_sequence), count, env.wall);
         lane.next_sequence += count;
-        let batch = Batch { facts, leader_epoch: -1, content: env.id(), payload };
+        let batch = Batch { facts, tp, leader_epoch: -1, content: env.id(), payload };
         lane.next_number += 1;
         lane.queue.push_back(Unacknowledged { number: lane.next_number, batch, asked: None });
     }

@@ -41,6 +41,7 @@ impl Oracle {
         // The rules hold for what a decision comes to, not in the middle of it.
         let before = self.image.clone();
         batch.facts.iter().for_each(|fact| self.image.apply(fact));
+        self.topics.committed(batch);
         self.check_partitions(&before, &batch.facts)?;
         self.excuse_damage(&batch.facts, disks);
         self.check_registrations(&batch.facts, disks)?;

@@ -33,12 +33,17 @@ impl Groups {
         let Payload::Facts(facts) = &*batch.payload else { return };
         for (key, value) in facts {
             self.commits += 1;
-            if let Ok(Some(Record::Offset { group, topic, partition, value })) =
-                Record::decode(key, value.as_deref())
-            {
-                let history = self.offsets.entry((group, topic, partition)).or_default();
-                history.push((self.commits, value.offset));
-            }
+            let (key, offset) = match Record::decode(key, value.as_deref()) {
+                Ok(Some(Record::Offset { group, topic, partition, value })) => {
+                    ((group, topic, partition), value.offset)
+                }
+                // Its topic was deleted, or it expired: who asks is told that there is none.
+                Ok(Some(Record::OffsetTombstone { group, topic, partition })) => {
+                    ((group, topic, partition), -1)
+                }
+                _ => continue,
+            };
+            self.offsets.entry(key).or_default().push((self.commits, offset));
         }
     }
 

@@ -11,6 +11,7 @@
 mod facts;
 mod groups;
 mod partition;
+mod topics;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -56,6 +57,7 @@ pub(crate) struct Oracle {
     /// What they give.
     pub(crate) image: Image,
     partitions: BTreeMap<TopicPartitionId, partition::History>,
+    topics: topics::Topics,
     groups: groups::Groups,
 }
 
@@ -115,6 +117,8 @@ impl Oracle {
                 let leads = self.coordinates(*from, group);
                 self.groups.fetched(*id, (group, topic, *partition), *offset, leads)
             }
+            Note::Unknown { topic, position } => self.topics.unknown(node, *topic, *position),
+            Note::Served { topic, position } => self.topics.served(node, *topic, *position),
             Note::Registered | Note::Stopped | Note::Said(_) => Ok(()),
         }
     }

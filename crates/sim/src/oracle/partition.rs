@@ -66,6 +66,7 @@ impl History {
         epoch: LeaderEpoch,
         log: &Log,
     ) -> Result<(), Violation> {
+        super::topics::has_its_own(node, tp, log)?;
         let first = *self.leaders.entry(epoch).or_insert(node);
         if first != node {
             return wrong(
@@ -160,6 +161,10 @@ impl History {
     /// Batches that a leader's high watermark has passed for the first time.
     fn commit(&mut self, tp: TopicPartitionId, epoch: LeaderEpoch, batch: &Batch) -> Result<(), Violation> {
         let facts = &batch.facts;
+        if batch.tp != tp {
+            let what = format!("{tp:?}: batch {} is committed, made for {:?}", batch.content, batch.tp);
+            return wrong("records-stay-in-their-topic", what);
+        }
         for offset in facts.base_offset..=facts.last_offset {
             let index = offset - facts.base_offset;
             self.committed
@@ -367,6 +372,9 @@ impl Oracle {
 
     /// Everything is calm: whether all replicas are alike and full. What is wrong otherwise.
     pub(crate) fn unlike(&self, disks: &Disks<'_>) -> Option<String> {
+        if let Some(left) = self.left_over(disks) {
+            return Some(left);
+        }
         for topic in self.image.topics.iter() {
             for (number, partition) in topic.iter() {
                 let tp = TopicPartitionId { topic: topic.id, partition: number };

@@ -1,0 +1,29 @@
+//! What a run goes through beyond what all go through: drawn from the seed by a generator of its own, so that what one
+//! run has more changes nothing in the others.
+
+use crate::{Fault, chance::Rng};
+
+/// A run's peculiarities.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Temper {
+    /// The operator deletes topics, and makes them anew under their names.
+    pub(crate) deletes: bool,
+}
+
+impl Temper {
+    /// With a planted fault: what the fault is about, and nothing else that would only make it rarer.
+    pub(crate) fn of(seed: u64, fault: Option<Fault>) -> Self {
+        match fault {
+            None => Self::draw(seed),
+            Some(Fault::ClaimLogByName | Fault::ServeDeletedTopics) => {
+                Self { deletes: true, ..Self::default() }
+            }
+            Some(_) => Self::default(),
+        }
+    }
+
+    fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x7465_6D70_6572);
+        Self { deletes: rng.permille(350) }
+    }
+}
