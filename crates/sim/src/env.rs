@@ -35,6 +35,8 @@ pub(crate) enum Note {
     OffsetsAsked { id: u64 },
     /// A member was told a committed offset.
     OffsetFetched { id: u64, from: Addr, group: Arc<str>, topic: Arc<str>, partition: i32, offset: Offset },
+    /// The operator asks for leaders of this topic, whatever they lack.
+    UncleanAsked { topic: Arc<str> },
     /// A broker that goes by metadata up to `position` said that there is no such topic.
     Unknown { topic: TopicId, position: Offset },
     /// A broker that goes by metadata up to `position` acknowledged a batch, or was read from.

@@ -71,6 +71,8 @@ faults! {
     ClaimLogByName = "claim-log-by-name",
     /// Replicas of deleted topics stay.
     ServeDeletedTopics = "serve-deleted-topics",
+    /// The controller elects whoever is up where it may only wait.
+    UncleanWhereForbidden = "unclean-where-forbidden",
 }
 
 impl Fault {

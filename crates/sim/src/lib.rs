@@ -31,7 +31,7 @@ pub use fault::Fault;
 pub use oracle::Violation;
 
 use broker::OFFSETS_TOPIC;
-use client::{Client, Member, Operator, Producer};
+use client::{Client, Member, Operator, Producer, Wanted};
 use world::World;
 
 /// How a seed is lived.
@@ -193,11 +193,12 @@ fn populate(world: &mut World) {
         (11..11 + brokers).for_each(|id| world.add_node(id, false, true));
     }
     let min_isr = |world: &mut World| i32::try_from(world.rng.between(1, 2)).expect("few");
-    let plan = vec![
-        (OFFSETS_TOPIC.to_owned(), 1, min_isr(world)),
-        ("orders".to_owned(), 3, min_isr(world)),
-        ("events".to_owned(), 2, min_isr(world)),
-    ];
+    let unclean = world.temper.unclean;
+    let mut topic = |name: &str, partitions| {
+        let min_isr = min_isr(world);
+        Wanted { name: name.to_owned(), partitions, min_isr, unclean: unclean.contains(&name) }
+    };
+    let plan = vec![topic(OFFSETS_TOPIC, 1), topic("orders", 3), topic("events", 2)];
     let hint = world.known.controllers[0];
     world.add_client(OPERATOR, Client::Operator(Operator::new(hint, 3, plan, world.temper)));
     for number in 0..2 {

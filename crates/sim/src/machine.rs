@@ -5,8 +5,11 @@ use std::cell::{Cell, RefCell};
 use ottla_controller::{Answer, Command, Controller, Soft, State};
 use ottla_machine::{Ctx, Decision, Machine, Token};
 use ottla_metadata::Fact;
-use ottla_protocol::{messages::AlterPartitionRequest, persisted::metadata::PartitionChangeRecord};
-use ottla_types::{ErrorCode, Millis, TopicId};
+use ottla_protocol::{
+    messages::AlterPartitionRequest,
+    persisted::metadata::{MetadataRecord, PartitionChangeRecord},
+};
+use ottla_types::{ErrorCode, Millis, NO_LEADER, NodeId, TopicId};
 
 use crate::Fault;
 
@@ -58,6 +61,7 @@ impl Machine for Faulty {
         }
         match wanted {
             Some(request) => take_anybody(state, &request, decision),
+            None if PLANTED.get() == Some(Fault::UncleanWhereForbidden) => elect_anybody(state, decision),
             None => decision,
         }
     }
@@ -73,6 +77,29 @@ impl Machine for Faulty {
     fn due(state: &State, soft: &mut Soft, now: Millis) -> Vec<Command> {
         Controller::due(state, soft, now)
     }
+}
+
+/// Elects whoever is up where nobody may lead.
+fn elect_anybody(state: &State, mut decision: Decision<Fact, Answer>) -> Decision<Fact, Answer> {
+    for fact in &mut decision.records {
+        let Some(MetadataRecord::PartitionChange(record)) = fact.record() else { continue };
+        let old = state.image.partition_by_id(TopicId(record.topic_id), record.partition_id);
+        let (Some(old), NO_LEADER) = (old, record.leader) else { continue };
+        let is_up = |node: &&NodeId| {
+            **node != old.leader && state.image.broker(**node).is_some_and(|it| it.is_active())
+        };
+        let Some(anybody) = old.replicas.iter().find(is_up) else { continue };
+        let record = PartitionChangeRecord {
+            leader: *anybody,
+            isr: Some(vec![*anybody]),
+            eligible_leader_replicas: Some(Vec::new()),
+            last_known_elr: Some(Vec::new()),
+            leader_recovery_state: 1,
+            ..record.clone()
+        };
+        *fact = Fact::at_level(record, 33);
+    }
+    decision
 }
 
 /// Grants what was refused because a broker is not fit.

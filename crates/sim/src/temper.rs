@@ -8,6 +8,10 @@ use crate::{Fault, chance::Rng};
 pub(crate) struct Temper {
     /// The operator deletes topics, and makes them anew under their names.
     pub(crate) deletes: bool,
+    /// Which topics would rather lose records than wait for a leader that has all.
+    pub(crate) unclean: &'static [&'static str],
+    /// The operator asks for such leaders, too.
+    pub(crate) asks_unclean: bool,
 }
 
 impl Temper {
@@ -24,6 +28,9 @@ impl Temper {
 
     fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x7465_6D70_6572);
-        Self { deletes: rng.permille(350) }
+        let deletes = rng.permille(350);
+        let unclean: &[&[&str]] = &[&["orders"], &["events"], &["orders", "events"]];
+        let unclean = if rng.permille(350) { unclean[rng.index(unclean.len())] } else { &[] };
+        Self { deletes, unclean, asks_unclean: rng.permille(500) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_metadata::{Image, Partition as Assigned, Topic, TopicsDelta};
+use ottla_metadata::{Image, LeaderRecoveryState, Partition as Assigned, Topic, TopicsDelta};
 use ottla_partition::{BrokerStanding, Brokers, Event, LeaderTerm, Rules};
 use ottla_types::{NodeId, TopicPartitionId};
 
@@ -18,6 +18,8 @@ use crate::{
 /// `replica.lag.time.max.ms`.
 pub(crate) const LAG_MS: i64 = 800;
 const MIN_ISR: &str = "min.insync.replicas";
+/// The configuration that allows a leader that lacks records.
+pub(crate) const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
 
 impl Broker {
     pub(super) fn ask_feed(&mut self, env: &mut Env<'_>) {
@@ -161,7 +163,7 @@ impl Broker {
                 partition_epoch: assigned.partition_epoch,
                 replicas: assigned.replicas.clone(),
                 isr: assigned.isr.clone(),
-                recovering: assigned.leader_recovery_state == ottla_metadata::LeaderRecoveryState::Recovering,
+                recovering: assigned.leader_recovery_state == LeaderRecoveryState::Recovering,
                 brokers: standings(image),
             })
         } else {

@@ -23,6 +23,7 @@ use crate::{
     shard::Shard,
 };
 
+pub(crate) use feed::UNCLEAN_ELECTION;
 pub(crate) use life::{CLUSTER, Life, text};
 pub(crate) use serve::OFFSETS_TOPIC;
 

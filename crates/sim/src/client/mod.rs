@@ -10,7 +10,7 @@ use ottla_metadata::Image;
 use ottla_types::{Millis, NodeId, TopicPartitionId};
 
 pub(crate) use member::Member;
-pub(crate) use operator::Operator;
+pub(crate) use operator::{Operator, Wanted};
 pub(crate) use producer::Producer;
 
 use crate::{

@@ -10,6 +10,7 @@ use ottla_protocol::messages::{
     create_partitions_request::CreatePartitionsTopic,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
     delete_topics_request::DeleteTopicState,
+    elect_leaders_request::TopicPartitions,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
 };
 use ottla_types::{ErrorCode, Millis, NodeId};
@@ -17,8 +18,8 @@ use uuid::Uuid;
 
 use super::{CLIENT_TIMEOUT_MS, Known as World};
 use crate::{
-    broker::{OFFSETS_TOPIC, text},
-    env::Env,
+    broker::{OFFSETS_TOPIC, UNCLEAN_ELECTION, text},
+    env::{Env, Note},
     message::Message,
     temper::Temper,
 };
@@ -35,8 +36,16 @@ pub(crate) struct Operator {
     temper: Temper,
 }
 
-/// A topic that is to be made: name, partitions, minimum in sync.
-pub(crate) type Wanted = (String, i32, i32);
+/// A topic that is to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
+    /// `min.insync.replicas`.
+    pub(crate) min_isr: i32,
+    /// `unclean.leader.election.enable`; not set where it is false.
+    pub(crate) unclean: bool,
+}
 
 /// A topic that was made.
 #[derive(Clone, Debug)]
@@ -78,7 +87,7 @@ impl Operator {
                         && let Some(wanted) = self.plan.pop_front()
                     {
                         let id = topic.map(|topic| topic.topic_id).filter(|_| code == 0);
-                        let (name, partitions) = (wanted.0.clone(), wanted.1);
+                        let (name, partitions) = (wanted.name.clone(), wanted.partitions);
                         self.topics.push(Known { name, partitions, wanted, id });
                     }
                 }
@@ -109,7 +118,7 @@ impl Operator {
         }
         self.next = env.now.plus(100);
         let command = match self.plan.front() {
-            Some((name, partitions, min_isr)) => self.create(name, *partitions, *min_isr),
+            Some(wanted) => self.create(wanted),
             None if known.draining => return,
             None => {
                 let pause = env.rng.between(200, 1500);
@@ -125,15 +134,20 @@ impl Operator {
         self.asked = Some((id, env.now.plus(2 * CLIENT_TIMEOUT_MS)));
     }
 
-    fn create(&self, name: &str, partitions: i32, min_isr: i32) -> Command {
-        let min_isr = CreatableTopicConfig::default()
-            .with_name(text("min.insync.replicas"))
-            .with_value(Some(text(&min_isr.to_string())));
+    fn create(&self, wanted: &Wanted) -> Command {
+        let Wanted { name, partitions, min_isr, unclean } = wanted;
+        let set = |name, value: &str| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        };
+        let mut configs = vec![set("min.insync.replicas", &min_isr.to_string())];
+        if *unclean {
+            configs.push(set(UNCLEAN_ELECTION, "true"));
+        }
         let topic = CreatableTopic::default()
             .with_name(TopicName(text(name)))
-            .with_num_partitions(partitions)
+            .with_num_partitions(*partitions)
             .with_replication_factor(self.factor)
-            .with_configs(vec![min_isr]);
+            .with_configs(configs);
         Command::CreateTopics(CreateTopicsRequest::default().with_topics(vec![topic]))
     }
 
@@ -143,19 +157,13 @@ impl Operator {
         if self.temper.deletes && name != OFFSETS_TOPIC && env.rng.permille(150) {
             return Some(self.delete(env, at));
         }
+        if self.temper.unclean.contains(&&*name) && env.rng.permille(250) {
+            return Some(self.risk(env, &name, partitions));
+        }
         Some(match env.rng.below(6) {
             0 | 1 => {
                 let min_isr = env.rng.between(1, 2).to_string();
-                let config = AlterableConfig::default()
-                    .with_name(text("min.insync.replicas"))
-                    .with_value(Some(text(&min_isr)));
-                let resource = AlterConfigsResource::default()
-                    .with_resource_type(2)
-                    .with_resource_name(text(&name))
-                    .with_configs(vec![config]);
-                Command::IncrementalAlterConfigs(
-                    IncrementalAlterConfigsRequest::default().with_resources(vec![resource]),
-                )
+                configure(&name, "min.insync.replicas", &min_isr)
             }
             2 if name != OFFSETS_TOPIC && partitions < 5 => {
                 self.topics[at].partitions += 1;
@@ -192,6 +200,21 @@ impl Operator {
         })
     }
 
+    /// Something about a topic that would rather lose records than wait.
+    fn risk(&self, env: &mut Env<'_>, name: &str, partitions: i32) -> Command {
+        if !self.temper.asks_unclean || env.rng.permille(400) {
+            let allowed = if env.rng.permille(700) { "true" } else { "false" };
+            return configure(name, UNCLEAN_ELECTION, allowed);
+        }
+        env.note(Note::UncleanAsked { topic: name.into() });
+        let topic = TopicPartitions::default()
+            .with_topic(TopicName(text(name)))
+            .with_partitions((0..partitions).collect());
+        Command::ElectLeaders(
+            ElectLeadersRequest::default().with_election_type(1).with_topic_partitions(Some(vec![topic])),
+        )
+    }
+
     /// Deletes a topic, and makes it anew next, whatever comes of that.
     fn delete(&mut self, env: &mut Env<'_>, at: usize) -> Command {
         let Known { name, wanted, id, .. } = self.topics.swap_remove(at);
@@ -211,4 +234,13 @@ impl Operator {
     pub(crate) fn complaint(&self) -> Option<String> {
         (!self.is_ready()).then(|| "topics could not be created".to_owned())
     }
+}
+
+fn configure(topic: &str, name: &str, value: &str) -> Command {
+    let config = AlterableConfig::default().with_name(text(name)).with_value(Some(text(value)));
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text(topic))
+        .with_configs(vec![config]);
+    Command::IncrementalAlterConfigs(IncrementalAlterConfigsRequest::default().with_resources(vec![resource]))
 }

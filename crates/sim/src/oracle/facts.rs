@@ -43,6 +43,10 @@ impl Oracle {
         batch.facts.iter().for_each(|fact| self.image.apply(fact));
         self.topics.committed(batch);
         self.check_partitions(&before, &batch.facts)?;
+        self.check_unclean(
+            &before,
+            &touched(&self.image, &batch.facts).into_iter().map(|(tp, _)| tp).collect::<Vec<_>>(),
+        )?;
         self.excuse_damage(&batch.facts, disks);
         self.check_registrations(&batch.facts, disks)?;
         self.check_joins(&before, &batch.facts, disks)
@@ -107,6 +111,9 @@ impl Oracle {
                 for (number, partition) in topic.iter().filter(|(_, it)| it.is_in_sync(record.broker_id)) {
                     let tp = TopicPartitionId { topic: topic.id, partition: number };
                     let Some(history) = self.partitions.get(&tp) else { continue };
+                    if history.awaits_unclean() {
+                        continue;
+                    }
                     if let Some(offset) = history.lacks(disks.log(record.broker_id, tp), 0, Offset::MAX) {
                         let what = format!(
                             "{tp:?}: broker {} registers, lacks the record at {offset} and stays in {:?}",

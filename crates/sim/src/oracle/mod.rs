@@ -6,14 +6,20 @@
 //! that lets the last holder go while the power of all that stay was cut and the controller cannot know yet: a killed
 //! process that registers anew (KIP-966 does not tell a kill from a power cut), or one that shuts down. From the
 //! record's offset on the partition is *tainted* then, and nothing more is asked of it but that it comes back to life.
+//! Where a topic allows it or the operator asks for it, a leader may be elected that lacks records: what it has when it
+//! takes the lead is what is committed from then on, and all that is asked is asked of that (`unclean`).
 //! Nothing else excuses a loss: not crashes of processes, not restarts, not pauses, not networks.
 
 mod facts;
 mod groups;
 mod partition;
 mod topics;
+mod unclean;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ottla_metadata::Image;
 use ottla_types::{NodeId, Offset, TopicPartitionId};
@@ -58,6 +64,8 @@ pub(crate) struct Oracle {
     pub(crate) image: Image,
     partitions: BTreeMap<TopicPartitionId, partition::History>,
     topics: topics::Topics,
+    /// Topics for which the operator asked for leaders, whatever they lack.
+    unclean_asked: BTreeSet<Arc<str>>,
     groups: groups::Groups,
 }
 
@@ -80,8 +88,8 @@ impl Oracle {
                 self.advanced(node, *tp, (*epoch, *leads), (*from, *to), disks)
             }
             Note::Truncated { tp, to, high_watermark } => {
-                let tainted = self.tainted_from(*tp);
-                if *to < *high_watermark && *to < tainted {
+                let stays = self.partitions.get(tp).map_or(Offset::MAX, partition::History::stays);
+                if *to < *high_watermark && *to < stays {
                     let what =
                         format!("node {node} cuts {tp:?} to {to}, below its high watermark {high_watermark}");
                     return wrong("cut-below-high-watermark", what);
@@ -116,6 +124,10 @@ impl Oracle {
             Note::OffsetFetched { id, from, group, topic, partition, offset } => {
                 let leads = self.coordinates(*from, group);
                 self.groups.fetched(*id, (group, topic, *partition), *offset, leads)
+            }
+            Note::UncleanAsked { topic } => {
+                self.unclean_asked.insert(Arc::clone(topic));
+                Ok(())
             }
             Note::Unknown { topic, position } => self.topics.unknown(node, *topic, *position),
             Note::Served { topic, position } => self.topics.served(node, *topic, *position),

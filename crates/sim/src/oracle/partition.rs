@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ottla_metadata::Partition;
+use ottla_metadata::{LeaderRecoveryState, Partition};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartitionId};
 
-use super::{Disks, Oracle, Violation, wrong};
+use super::{Disks, Oracle, Violation, unclean::Unclean, wrong};
 use crate::{
     broker::OFFSETS_TOPIC,
     env::Addr,
@@ -15,13 +15,14 @@ use crate::{
 /// What was ever committed to one partition.
 pub(super) struct History {
     /// By offset; and in which leader's term it was committed.
-    committed: Vec<(Entry, LeaderEpoch)>,
+    pub(super) committed: Vec<(Entry, LeaderEpoch)>,
     leaders: BTreeMap<LeaderEpoch, NodeId>,
     high_watermarks: BTreeMap<LeaderEpoch, Offset>,
     /// The sequence that follows, by producer id.
-    producers: BTreeMap<i64, i32>,
+    pub(super) producers: BTreeMap<i64, i32>,
     /// From here on records were lost in a way that is allowed.
     pub(super) tainted: Offset,
+    pub(super) unclean: Unclean,
 }
 
 impl Default for History {
@@ -32,6 +33,7 @@ impl Default for History {
             high_watermarks: BTreeMap::new(),
             producers: BTreeMap::new(),
             tainted: Offset::MAX,
+            unclean: Unclean::default(),
         }
     }
 }
@@ -74,6 +76,7 @@ impl History {
                 format!("{tp:?}: nodes {first} and {node} lead in epoch {epoch}"),
             );
         }
+        self.begin(epoch, log);
         // A leader that hears late of its term need not have what later ones have committed.
         let due = |offset: &Offset| self.committed[at(*offset)].1 < epoch;
         let missing = (0..self.end())
@@ -118,7 +121,7 @@ impl History {
                 return Ok(());
             }
             let entry = self.committed.get(at(offset)).map(|(entry, _)| (entry.content, entry.index));
-            if entry != Some((content, index)) {
+            if entry != Some((content, index)) && !self.unclean.is_lost(offset, content, index) {
                 let what = format!(
                     "{tp:?}: node {from} acknowledged batch {content} at {offset}; committed is {entry:?}"
                 );
@@ -147,7 +150,8 @@ impl History {
                 let entry =
                     Entry { leader_epoch: batch.leader_epoch, content: batch.content, index: offset - base };
                 let committed = self.committed.get(at(offset)).map(|(entry, _)| *entry);
-                if offset < self.tainted && committed != Some(entry) {
+                let lost = self.unclean.is_lost(offset, entry.content, entry.index);
+                if offset < self.tainted && committed != Some(entry) && !lost {
                     let what =
                         format!("{tp:?}: a consumer read {entry:?} at {offset}; committed is {committed:?}");
                     return wrong("consumed-is-committed", what);
@@ -173,7 +177,9 @@ impl History {
         if facts.producer_id < 0 || self.tainted < Offset::MAX {
             return Ok(());
         }
-        let next = self.producers.entry(facts.producer_id).or_insert(0);
+        // Of a producer that a leader does not know it takes whatever sequence comes first.
+        let first = if self.unclean.happened() { facts.first_sequence } else { 0 };
+        let next = self.producers.entry(facts.producer_id).or_insert(first);
         if *next != facts.first_sequence {
             let what = format!(
                 "{tp:?}: producer {} has sequence {} at offset {}, {next} was next",
@@ -215,6 +221,12 @@ impl Oracle {
         let history = self.partitions.entry(tp).or_default();
         if leads {
             history.is_monotone(tp, epoch, (from, to))?;
+        }
+        if history.unclean.is_past(epoch) {
+            for offset in from..if leads { to } else { from } {
+                log.entry(offset).into_iter().for_each(|entry| history.unclean.lose(offset, entry));
+            }
+            return Ok(());
         }
         let known = Offset::try_from(history.len()).expect("few");
         for offset in from..to.min(known).min(history.tainted) {
@@ -284,7 +296,7 @@ impl Oracle {
     ) -> Result<(), Violation> {
         let Some(history) = self.partitions.get(&tp) else { return Ok(()) };
         let damaged = disks.0.get(&member).is_some_and(|node| node.damaged);
-        if damaged {
+        if damaged || history.awaits_unclean() {
             return Ok(());
         }
         match history.lacks(disks.log(member, tp), from, to) {
@@ -299,7 +311,9 @@ impl Oracle {
 
     pub(super) fn sequence_lost(&self, tp: TopicPartitionId, from: Addr) -> Result<(), Violation> {
         let leads = self.image.partition_by_id(tp.topic, tp.partition).is_some_and(|it| it.leader == from);
-        if leads && self.tainted_from(tp) == Offset::MAX {
+        let lossless =
+            self.partitions.get(&tp).is_none_or(|it| !it.unclean.happened() && !it.awaits_unclean());
+        if leads && lossless && self.tainted_from(tp) == Offset::MAX {
             return wrong(
                 "sequence-known",
                 format!("{tp:?}: leader {from} does not know the last batch of a producer"),
@@ -314,7 +328,7 @@ impl Oracle {
 
     /// Taints what no undamaged holder has.
     pub(super) fn excuse_if_nobody_holds(&mut self, tp: TopicPartitionId, disks: &Disks<'_>) {
-        let Some(history) = self.partitions.get(&tp) else { return };
+        let Some(history) = self.partitions.get(&tp).filter(|it| !it.awaits_unclean()) else { return };
         let logs = self.undamaged(&self.holders(tp), tp, disks);
         if let Some(offset) = history.held_by_nobody(0, &logs) {
             self.taint(tp, offset);
@@ -350,7 +364,7 @@ impl Oracle {
         end: Offset,
         disks: &Disks<'_>,
     ) -> Option<Offset> {
-        let history = self.partitions.get(&tp)?;
+        let history = self.partitions.get(&tp).filter(|it| !it.awaits_unclean())?;
         let holders = self.holders(tp);
         if !holders.contains(&node) {
             return None;
@@ -381,6 +395,9 @@ impl Oracle {
                 let name = format!("{}-{number}", topic.name);
                 if !partition.has_leader() {
                     return Some(format!("nobody leads {name}: {partition:?}"));
+                }
+                if partition.leader_recovery_state == LeaderRecoveryState::Recovering {
+                    return Some(format!("the leader of {name} has not taken over: {partition:?}"));
                 }
                 if partition.isr.len() != partition.replicas.len() {
                     return Some(format!("{name} is not in sync: {partition:?}"));
