@@ -21,6 +21,8 @@ pub(crate) enum Note {
     Truncated { tp: TopicPartitionId, to: Offset, high_watermark: Offset },
     /// A node has taken facts for committed: the batches of its metadata log from this place on.
     Facts { from: usize },
+    /// A controller decides in this term.
+    Office { term: LeaderEpoch },
     /// A leader answered acks=all for everything before `end`, when `alone` by itself.
     Durable { tp: TopicPartitionId, end: Offset, alone: bool },
     /// A producer was told that its batch is in.

@@ -73,6 +73,10 @@ faults! {
     ServeDeletedTopics = "serve-deleted-topics",
     /// The controller elects whoever is up where it may only wait.
     UncleanWhereForbidden = "unclean-where-forbidden",
+    /// A controller that is to join founds a quorum of its own.
+    JoinerFounds = "joiner-founds",
+    /// A controller that restarts takes itself for the only voter.
+    VoteAlone = "vote-alone",
 }
 
 impl Fault {

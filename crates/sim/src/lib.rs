@@ -193,6 +193,7 @@ fn populate(world: &mut World) {
         (11..11 + brokers).for_each(|id| world.add_node(id, false, true));
     }
     let min_isr = |world: &mut World| i32::try_from(world.rng.between(1, 2)).expect("few");
+    (21..21 + world.temper.joiners).for_each(|id| world.add_node(id, true, false));
     let unclean = world.temper.unclean;
     let mut topic = |name: &str, partitions| {
         let min_isr = min_isr(world);

@@ -6,6 +6,7 @@ use ottla_controller::{Answer, Command};
 use ottla_groups as groups;
 use ottla_metadata::Image;
 use ottla_partition::EpochEnd;
+use ottla_raft::VoterChange;
 use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicPartitionId};
 
 use crate::{log::Batch, quorum::FactBatch};
@@ -63,6 +64,21 @@ pub(crate) enum Message {
         batches: Result<FactsFrom, Option<NodeId>>,
     },
     Raft(Arc<crate::quorum::RaftMessage>),
+    /// A controller tells another one that it is there.
+    Hello,
+    /// A snapshot that was sent to the member of this name in raft has arrived.
+    SnapshotArrived {
+        name: u64,
+    },
+    /// To a controller.
+    ChangeVoters {
+        id: u64,
+        change: Box<VoterChange>,
+    },
+    VotersChanged {
+        id: u64,
+        result: Result<(), ErrorCode>,
+    },
     Fetch {
         id: u64,
         reader: Reader,
@@ -115,12 +131,18 @@ impl Message {
         matches!(
             self,
             Self::Answer { .. }
+                | Self::VotersChanged { .. }
                 | Self::Facts { .. }
                 | Self::Fetched { .. }
                 | Self::Produced { .. }
                 | Self::GroupAnswer { .. }
                 | Self::MetadataIs { .. }
         )
+    }
+
+    /// Whether it goes by itself: not in order, and nobody is told when it is lost.
+    pub(crate) fn is_loose(&self) -> bool {
+        matches!(self, Self::Raft(_) | Self::Hello | Self::SnapshotArrived { .. })
     }
 
     /// For the trace.
@@ -170,6 +192,9 @@ impl Message {
                 let text = format!("{answer:?}");
                 format!("GroupAnswer {}", text.chars().take(80).collect::<String>())
             }
+            Self::Hello | Self::SnapshotArrived { .. } => "Hello".into(),
+            Self::ChangeVoters { change, .. } => format!("{change:?}"),
+            Self::VotersChanged { result, .. } => format!("VotersChanged {result:?}"),
             Self::Metadata { .. } => "Metadata".into(),
             Self::Disconnected => "Disconnected".into(),
             Self::MetadataIs { image, .. } => format!("Metadata at {}", image.position.offset),

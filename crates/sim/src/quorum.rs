@@ -7,8 +7,8 @@ use ottla_controller::{Answer, Settings, State, bootstrap_features};
 use ottla_machine::Token;
 use ottla_metadata::{Fact, records};
 use ottla_raft::{
-    Change, Codec, Core, Disk as RaftDisk, FactLog, Fault as RaftFault, Founding, Keys, MemoryDisk, Options,
-    Output, Pair, SubmitError, Visit, Voter, node_of,
+    Change, Codec, Core, Disk as RaftDisk, FactLog, Fault as RaftFault, Founding, Keys, MemoryDisk,
+    MessageType, Options, Output, Pair, Seen, SubmitError, Visit, Voter, VoterEndpoint, node_of, raft_id,
 };
 use ottla_types::{LeaderEpoch, Millis, NodeId, Offset};
 use uuid::Uuid;
@@ -126,12 +126,34 @@ struct Waiting {
 const MAX_WAIT_MS: i64 = 300;
 /// `broker.session.timeout.ms`.
 const SESSION_MS: i64 = 900;
+/// How often a controller tells the others that it is there.
+const ANNOUNCE_MS: i64 = 300;
+/// How long a snapshot takes at most, or it is taken for lost.
+const SNAPSHOT_MS: i64 = 1_000;
 
 /// A controller at work.
 pub(crate) struct Controller {
     core: Core<Faulty>,
     asked: BTreeMap<Token, (Addr, u64)>,
     waiting: Vec<Waiting>,
+    /// The other controllers, where voters come and go.
+    others: Vec<NodeId>,
+    next_announcement: Millis,
+    /// Snapshots on their way, by raft's name of whom they are for.
+    snapshots: BTreeMap<u64, Millis>,
+    /// The term in which it was last seen to decide.
+    office: LeaderEpoch,
+}
+
+/// A number as protocol buffers have it.
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 127 {
+        bytes.push(0x80 | u8::try_from(number & 127).expect("seven bits"));
+        number >>= 7;
+    }
+    bytes.push(u8::try_from(number).expect("seven bits"));
+    bytes
 }
 
 fn settings(node: NodeId) -> Arc<Settings> {
@@ -158,36 +180,78 @@ fn codec() -> Codec<Faulty> {
     }
 }
 
+fn directory(node: NodeId) -> Uuid {
+    Uuid::from_u128(u128::from(node.unsigned_abs()))
+}
+
+/// A voter of a quorum whose voters come and go.
+pub(crate) fn voter(id: NodeId) -> Voter {
+    let endpoint = VoterEndpoint { name: "CONTROLLER".into(), host: "simulated".into(), port: 9093 };
+    Voter { id, directory_id: directory(id), endpoints: vec![endpoint] }
+}
+
+fn seen(id: NodeId) -> Seen {
+    let Voter { id, directory_id, endpoints } = voter(id);
+    Seen { id, directory_id, endpoints }
+}
+
+/// How many controllers vote first.
+pub(crate) const FOUNDERS: usize = 3;
+
 /// What a member is told; snapshots and short logs come often.
-fn options(node: NodeId, controllers: &[NodeId]) -> Options {
-    let voter = |id: &NodeId| Voter { id: *id, directory_id: Uuid::nil(), endpoints: Vec::new() };
-    let founding = Founding::Static(controllers.iter().map(voter).collect());
-    let mut options = Options::new(node, Uuid::from_u128(u128::from(node.unsigned_abs())), founding);
+fn options(env: &Env<'_>, controllers: &[NodeId], dynamic: bool) -> Options {
+    let node = env.node;
+    let fixed = |id: &NodeId| Voter { id: *id, directory_id: Uuid::nil(), endpoints: Vec::new() };
+    let founders = &controllers[..FOUNDERS];
+    let founding = match (dynamic, founders.contains(&node)) {
+        (false, _) => Founding::Static(controllers.iter().map(fixed).collect()),
+        (true, true) => Founding::Dynamic(founders.iter().map(|id| voter(*id)).collect()),
+        (true, false) if env.has(Fault::JoinerFounds) => Founding::Dynamic(vec![voter(node)]),
+        (true, false) => Founding::Join,
+    };
+    let mut options = Options::new(node, directory(node), founding);
+    options.endpoints = if dynamic { voter(node).endpoints } else { Vec::new() };
     options.max_bytes_between_snapshots = 20_000;
     options.max_entries = 60;
     options
 }
 
 impl Controller {
-    pub(crate) fn start(env: &mut Env<'_>, disk: &mut Disk, controllers: &[NodeId]) -> Self {
+    /// `dynamic`: voters come and go; those beyond the first are to join.
+    pub(crate) fn start(env: &mut Env<'_>, disk: &mut Disk, controllers: &[NodeId], dynamic: bool) -> Self {
         let RaftDisk { mut keys, log, files } = disk.quorum.disk.open();
         if env.has(Fault::ForgetHardState) {
             // Raft's hard state has the key `h`.
             keys.write(vec![Change::DeleteRange(b"h".to_vec(), b"i".to_vec())], true)
                 .expect("memory can be written");
         }
+        if env.has(Fault::VoteAlone) && keys.get(b"c").expect("memory can be read").is_some() {
+            // Raft's members have the key `c`, voters the number 1 in it.
+            let directory = if dynamic { directory(env.node) } else { Uuid::nil() };
+            let alone = [vec![8], varint(raft_id(env.node, directory))].concat();
+            keys.write(vec![Change::Put(b"c".to_vec(), alone)], true).expect("memory can be written");
+        }
         if env.has(Fault::RaftForgetsToSync) {
             keys = Box::new(Unsynced(keys));
         }
         let raft_disk = RaftDisk { keys, log, files };
-        let (initial, options) = (State::new(settings(env.node)), options(env.node, controllers));
+        let (initial, options) = (State::new(settings(env.node)), options(env, controllers, dynamic));
         let core = env.with_ctx(|ctx| Core::open(options, codec(), initial, raft_disk, ctx));
         let core = core.unwrap_or_else(|fault| panic!("the controller does not start: {fault}"));
         disk.quorum.facts.clear();
         disk.quorum.premature = 0;
         disk.quorum.follow(core.log());
         env.note(Note::Facts { from: 0 });
-        let mut controller = Self { core, asked: BTreeMap::new(), waiting: Vec::new() };
+        let others = controllers.iter().copied().filter(|id| dynamic && *id != env.node).collect();
+        let mut controller = Self {
+            core,
+            asked: BTreeMap::new(),
+            waiting: Vec::new(),
+            others,
+            next_announcement: env.now,
+            snapshots: BTreeMap::new(),
+            office: -1,
+        };
         controller.settle(env, disk);
         controller
     }
@@ -199,7 +263,22 @@ impl Controller {
     pub(crate) fn on_message(&mut self, env: &mut Env<'_>, disk: &mut Disk, from: Addr, message: Message) {
         match message {
             Message::Raft(message) => {
+                self.hear(from);
+                if message.msg_type == MessageType::MsgSnapshot as i32 {
+                    env.send(from, Message::SnapshotArrived { name: message.to });
+                }
                 env.with_ctx(|ctx| self.core.step(RaftMessage::clone(&message), ctx));
+            }
+            Message::Hello => self.hear(from),
+            Message::SnapshotArrived { name } => {
+                if self.snapshots.remove(&name).is_some() {
+                    self.core.snapshot_sent(name, true);
+                }
+            }
+            Message::ChangeVoters { id, change } => {
+                let token = Token(env.id());
+                self.asked.insert(token, (from, id));
+                env.with_ctx(|ctx| self.core.change_voters(token, *change, ctx));
             }
             Message::Command { id, command } => {
                 let token = Token(env.id());
@@ -223,6 +302,29 @@ impl Controller {
         self.settle(env, disk);
     }
 
+    /// What `Seen` of the real driver does: who is heard is there.
+    fn hear(&mut self, from: Addr) {
+        if self.others.contains(&from) {
+            self.core.seen(seen(from));
+        }
+    }
+
+    /// Tells the others that it is there, while it knows of no leader; gives up snapshots that have not arrived.
+    fn tend(&mut self, env: &mut Env<'_>) {
+        if self.next_announcement <= env.now {
+            self.next_announcement = env.now.plus(ANNOUNCE_MS);
+            if self.leader().is_none() {
+                self.others.iter().for_each(|other| env.send(*other, Message::Hello));
+            }
+        }
+        let lost: Vec<u64> =
+            self.snapshots.iter().filter(|(_, until)| **until <= env.now).map(|(name, _)| *name).collect();
+        for name in lost {
+            self.snapshots.remove(&name);
+            self.core.snapshot_sent(name, false);
+        }
+    }
+
     /// The fault of taking a decision for committed.
     fn publish_early(&mut self, env: &mut Env<'_>, disk: &mut Disk) {
         let decided = machine::take_decided();
@@ -240,22 +342,28 @@ impl Controller {
     }
 
     pub(crate) fn on_time(&mut self, env: &mut Env<'_>, disk: &mut Disk) {
+        self.tend(env);
         self.settle(env, disk);
     }
 
     pub(crate) fn deadline(&self) -> Option<Millis> {
-        self.core.deadline().into_iter().chain(self.waiting.iter().map(|waiting| waiting.deadline)).min()
+        let waiting = self.waiting.iter().map(|waiting| waiting.deadline);
+        let announcement = (!self.others.is_empty()).then_some(self.next_announcement);
+        let own = self.core.deadline().into_iter().chain(announcement);
+        own.chain(waiting).chain(self.snapshots.values().copied()).min()
     }
 
     fn settle(&mut self, env: &mut Env<'_>, disk: &mut Disk) {
         let (mut messages, mut answers, mut committed) = (Vec::new(), Vec::new(), false);
+        let mut changed = Vec::new();
         let core = &mut self.core;
         let settled = env.with_ctx(|ctx| {
             core.settle(ctx, &mut |output| match output {
                 Output::Send(more) => messages.extend(more),
                 Output::Committed(_) => committed = true,
                 Output::Answer(token, answer) => answers.push((token, answer)),
-                Output::Changed(..) | Output::Addresses(_) => {}
+                Output::Changed(token, result) => changed.push((token, result)),
+                Output::Addresses(_) => {}
             })
         });
         if let Err(fault) = settled {
@@ -263,12 +371,25 @@ impl Controller {
         }
         for message in messages {
             if let Some(to) = node_of(message.to) {
+                if message.msg_type == MessageType::MsgSnapshot as i32 {
+                    self.snapshots.insert(message.to, env.now.plus(SNAPSHOT_MS));
+                }
                 env.send(to, Message::Raft(Arc::new(message)));
             }
         }
         if committed {
             let from = disk.quorum.follow(self.core.log());
             env.note(Note::Facts { from });
+        }
+        let status = self.core.status();
+        if status.in_office && status.epoch != self.office {
+            self.office = status.epoch;
+            env.note(Note::Office { term: status.epoch });
+        }
+        for (token, result) in changed {
+            if let Some((to, id)) = self.asked.remove(&token) {
+                env.send(to, Message::VotersChanged { id, result: result.map_err(|error| error.code) });
+            }
         }
         for (token, answer) in answers {
             let answer = match answer {

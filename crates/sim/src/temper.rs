@@ -12,6 +12,8 @@ pub(crate) struct Temper {
     pub(crate) unclean: &'static [&'static str],
     /// The operator asks for such leaders, too.
     pub(crate) asks_unclean: bool,
+    /// Controllers beyond the first three that may become voters; where there are any, voters come and go.
+    pub(crate) joiners: i32,
 }
 
 impl Temper {
@@ -22,6 +24,7 @@ impl Temper {
             Some(Fault::ClaimLogByName | Fault::ServeDeletedTopics) => {
                 Self { deletes: true, ..Self::default() }
             }
+            Some(Fault::JoinerFounds | Fault::VoteAlone) => Self { joiners: 2, ..Self::default() },
             Some(_) => Self::default(),
         }
     }
@@ -31,6 +34,8 @@ impl Temper {
         let deletes = rng.permille(350);
         let unclean: &[&[&str]] = &[&["orders"], &["events"], &["orders", "events"]];
         let unclean = if rng.permille(350) { unclean[rng.index(unclean.len())] } else { &[] };
-        Self { deletes, unclean, asks_unclean: rng.permille(500) }
+        let asks_unclean = rng.permille(500);
+        let joiners = if rng.permille(350) { i32::try_from(rng.between(1, 2)).expect("few") } else { 0 };
+        Self { deletes, unclean, asks_unclean, joiners }
     }
 }

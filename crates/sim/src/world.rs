@@ -264,7 +264,7 @@ impl World {
         if (down || self.life(to) != life) && !matches!(*message, Message::Disconnected) {
             // Answers to who has gone are of no account; who asks is told that nobody listens.
             if !message.is_answer()
-                && !matches!(*message, Message::Raft(_))
+                && !message.is_loose()
                 && let Some(at) = self.network.refuse(self.now, from, to)
             {
                 self.disconnect(from, to, at);
@@ -306,6 +306,7 @@ impl World {
 
     fn start(&mut self, id: NodeId) -> Result<(), Violation> {
         let controllers = self.known.controllers.clone();
+        let dynamic = self.temper.joiners > 0;
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         if node.up {
             return Ok(());
@@ -317,7 +318,7 @@ impl World {
         self.act(id, |actor, env| {
             let Actor::Node(node) = actor else { return };
             if controllers.contains(&env.node) {
-                node.controller = Some(Controller::start(env, &mut node.disk, &controllers));
+                node.controller = Some(Controller::start(env, &mut node.disk, &controllers, dynamic));
             }
             if node.has_broker {
                 node.broker = Some(Broker::start(env, &mut node.disk, &controllers));
@@ -365,7 +366,7 @@ impl World {
 
     fn post(&mut self, from: Addr, to: Addr, message: Message) {
         let life = self.life(to);
-        if from == to || matches!(message, Message::Raft(_)) {
+        if from == to || message.is_loose() {
             for us in self.network.deliveries(&mut self.rng, from, to) {
                 self.after(us, Event::Deliver { from, to, life, message: Box::new(message.clone()) });
             }
@@ -539,7 +540,12 @@ enum Actor<'a> {
 impl Node {
     fn on_message(&mut self, env: &mut Env<'_>, from: Addr, message: Message) {
         match message {
-            Message::Command { .. } | Message::FetchFacts { .. } | Message::Raft(_) => {
+            Message::Command { .. }
+            | Message::FetchFacts { .. }
+            | Message::ChangeVoters { .. }
+            | Message::Raft(_)
+            | Message::Hello
+            | Message::SnapshotArrived { .. } => {
                 if let Some(controller) = &mut self.controller {
                     controller.on_message(env, &mut self.disk, from, message);
                 }

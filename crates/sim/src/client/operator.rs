@@ -1,6 +1,6 @@
 //! An operator: founds the topics, and turns knobs while others work.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use ottla_controller::{Answer, Command};
 use ottla_protocol::messages::{
@@ -13,6 +13,7 @@ use ottla_protocol::messages::{
     elect_leaders_request::TopicPartitions,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
 };
+use ottla_raft::VoterChange;
 use ottla_types::{ErrorCode, Millis, NodeId};
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ use crate::{
     broker::{OFFSETS_TOPIC, UNCLEAN_ELECTION, text},
     env::{Env, Note},
     message::Message,
+    quorum::{FOUNDERS, voter},
     temper::Temper,
 };
 
@@ -34,6 +36,10 @@ pub(crate) struct Operator {
     factor: i16,
     topics: Vec<Known>,
     temper: Temper,
+    /// Who votes, as far as the operator knows.
+    voters: BTreeSet<NodeId>,
+    /// The voter that is being added or removed.
+    changing: Option<NodeId>,
 }
 
 /// A topic that is to be made.
@@ -61,7 +67,8 @@ struct Known {
 impl Operator {
     pub(crate) fn new(hint: NodeId, factor: i16, plan: Vec<Wanted>, temper: Temper) -> Self {
         let (plan, topics) = (plan.into(), Vec::new());
-        Self { hint, asked: None, next: Millis(0), plan, factor, topics, temper }
+        let (voters, changing) = (BTreeSet::new(), None);
+        Self { hint, asked: None, next: Millis(0), plan, factor, topics, temper, voters, changing }
     }
 
     /// Whether the topics are there.
@@ -73,7 +80,13 @@ impl Operator {
         if matches!(message, Message::Disconnected) {
             self.disconnected(env);
         }
-        if let Message::Answer { id, answer } = message
+        if let Message::VotersChanged { id, result } = message {
+            if self.asked.is_some_and(|(asked, _)| asked == id) {
+                self.asked = None;
+                self.next = env.now.plus(40);
+                self.voters_changed(env, known, result);
+            }
+        } else if let Message::Answer { id, answer } = message
             && self.asked.is_some_and(|(asked, _)| asked == id)
         {
             self.asked = None;
@@ -123,6 +136,9 @@ impl Operator {
             None => {
                 let pause = env.rng.between(200, 1500);
                 self.next = env.now.plus(pause);
+                if self.temper.joiners > 0 && env.rng.permille(300) {
+                    return self.change_voters(env, known);
+                }
                 match self.meddle(env, known) {
                     Some(command) => command,
                     None => return,
@@ -198,6 +214,36 @@ impl Operator {
                 )
             }
         })
+    }
+
+    /// Adds a voter, or removes one. Two are kept, most of the time.
+    fn change_voters(&mut self, env: &mut Env<'_>, known: &World) {
+        if self.voters.is_empty() {
+            self.voters.extend(&known.controllers[..FOUNDERS]);
+        }
+        let Some(node) = env.rng.pick(&known.controllers) else { return };
+        let voter = voter(node);
+        let change = if !self.voters.contains(&node) {
+            VoterChange::Add { voter, wait: env.rng.permille(500), timeout_ms: 2_000 }
+        } else if self.voters.len() > 2 || env.rng.permille(200) {
+            VoterChange::Remove { id: node, directory_id: voter.directory_id }
+        } else {
+            return;
+        };
+        self.changing = Some(node);
+        let id = env.id();
+        env.send(self.hint, Message::ChangeVoters { id, change: Box::new(change) });
+        self.asked = Some((id, env.now.plus(4 * CLIENT_TIMEOUT_MS)));
+    }
+
+    fn voters_changed(&mut self, env: &mut Env<'_>, known: &World, result: Result<(), ErrorCode>) {
+        let Some(node) = self.changing.take() else { return };
+        match result {
+            Ok(()) if self.voters.contains(&node) => drop(self.voters.remove(&node)),
+            Ok(()) | Err(ErrorCode::DUPLICATE_VOTER) => drop(self.voters.insert(node)),
+            Err(ErrorCode::VOTER_NOT_FOUND) => drop(self.voters.remove(&node)),
+            Err(_) => self.try_another(env, known, None),
+        }
     }
 
     /// Something about a topic that would rather lose records than wait.

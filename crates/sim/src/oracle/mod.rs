@@ -22,7 +22,7 @@ use std::{
 };
 
 use ottla_metadata::Image;
-use ottla_types::{NodeId, Offset, TopicPartitionId};
+use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartitionId};
 
 use crate::{
     env::{Addr, Note},
@@ -63,6 +63,8 @@ pub(crate) struct Oracle {
     /// What they give.
     pub(crate) image: Image,
     partitions: BTreeMap<TopicPartitionId, partition::History>,
+    /// Which controller decides in a term.
+    offices: BTreeMap<LeaderEpoch, NodeId>,
     topics: topics::Topics,
     /// Topics for which the operator asked for leaders, whatever they lack.
     unclean_asked: BTreeSet<Arc<str>>,
@@ -124,6 +126,14 @@ impl Oracle {
             Note::OffsetFetched { id, from, group, topic, partition, offset } => {
                 let leads = self.coordinates(*from, group);
                 self.groups.fetched(*id, (group, topic, *partition), *offset, leads)
+            }
+            Note::Office { term } => {
+                let first = *self.offices.entry(*term).or_insert(node);
+                if first != node {
+                    let what = format!("controllers {first} and {node} decide in term {term}");
+                    return wrong("one-controller-per-term", what);
+                }
+                Ok(())
             }
             Note::UncleanAsked { topic } => {
                 self.unclean_asked.insert(Arc::clone(topic));
