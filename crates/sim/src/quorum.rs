@@ -270,10 +270,8 @@ impl Controller {
                 env.with_ctx(|ctx| self.core.step(RaftMessage::clone(&message), ctx));
             }
             Message::Hello => self.hear(from),
-            Message::SnapshotArrived { name } => {
-                if self.snapshots.remove(&name).is_some() {
-                    self.core.snapshot_sent(name, true);
-                }
+            Message::SnapshotArrived { name } if self.snapshots.remove(&name).is_some() => {
+                self.core.snapshot_sent(name, true);
             }
             Message::ChangeVoters { id, change } => {
                 let token = Token(env.id());
