@@ -7,6 +7,7 @@ writes them anew. Ids, addresses, times and sizes that differ from run to run ar
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from harness import settings, view
 from harness.chaos import make_topic
 from harness.rdkafka import produce
 from harness.waiting import until
+from harness.wire import Connection, Writer
 
 TOOLS = "org.apache.kafka.tools."
 TOPICS = TOOLS + "TopicCommand"
@@ -27,6 +29,11 @@ FEATURES = TOOLS + "FeatureCommand"
 DUMP = TOOLS + "DumpLogSegments"
 
 RECORDED = Path(__file__).parent / "tools"
+
+
+def directory_id(node) -> str:
+    """The id of a formatted node's directory, as the storage tool chose it or was told."""
+    return re.search(r"^directory\.id=(\S+)", (node.data / "meta.properties").read_text(), re.MULTILINE)[1]
 
 
 class Transcript:
@@ -43,7 +50,7 @@ class Transcript:
             self.names[f":{node.controller_port}"] = f":CONTROLLER-PORT-{node.number}"
             self.names[f":{node.port}"] = f":PORT-{node.number}"
             self.names[str(node.data)] = f"DATA-{node.number}"
-            self.names[node.directory_id] = f"DIRECTORY-{node.number}"
+            self.names[directory_id(node)] = f"DIRECTORY-{node.number}"
         self.ids = 0
 
     def step(self, main: str, *arguments: str, controllers: bool = False, hide=lambda text: text) -> str:
@@ -58,6 +65,24 @@ class Transcript:
         printed = re.sub(r"^ \(org\.apache\.\S+\)\n", "", printed, flags=re.MULTILINE)
         self.lines += [f"$ {self._named(shown)}", *self._named(hide(printed)).splitlines(), f"[{done.status}]", ""]
         return printed
+
+    def update_features(self, version: int, how: int, dry_run: bool, **levels: int) -> None:
+        """The request by hand, `kraft_version=1` for the feature kraft.version: what is answered, field by field."""
+        with Connection(self.cluster.brokers[0]) as connection:
+            body = Writer().i32(60_000).uvarint(len(levels) + 1)
+            for name, level in levels.items():
+                body.compact_string(name.replace("_", ".")).i16(level).i8(how).tags()
+            if version > 0:
+                body.i8(dry_run)
+            answer = connection.call(57, version, body.tags().data, header=2, response_header=1)
+            answer.i32()
+            told = [f"error {answer.i16()}", f"message {answer.compact_string()}"]
+            for _ in range(answer.compact_count() if version < 2 else 0):
+                told.append(f"{answer.compact_string()}: {answer.i16()} {answer.compact_string()}")
+                answer.tags()
+            answer.tags()
+            assert answer.done
+        self.lines += [f"UpdateFeatures v{version} type {how}{' dry-run' if dry_run else ''} {levels}", *map(self._named, told), ""]
 
     @staticmethod
     def _worth(line: str) -> bool:
@@ -286,6 +311,69 @@ def test_features_go_up_and_down(transcript):
     transcript.check("features-changed")
 
 
+def served(text: str) -> str:
+    """The features both have, without the epoch."""
+    lines = [re.sub(r"Epoch: \d+", "Epoch: N", line) for line in text.splitlines()]
+    return "\n".join(line for line in lines if not line.startswith("Feature:") or line.split()[1] in SERVED)
+
+
+def test_kraft_version_goes_up(new_cluster, tools):
+    """Static voters, where kraft.version is 0, become voters of the log, and stay that (KIP-853)."""
+    cluster = new_cluster("1").start()
+    t = Transcript(cluster, tools)
+    remove = ["remove-controller", "--controller-id", "9", "--controller-directory-id", "AAAAAAAAAAAAAAAAAAAACQ"]
+    t.step(FEATURES, "describe", hide=served)
+    t.step(QUORUM, "describe", "--status", hide=quorum_hidden)
+    t.step(QUORUM, *remove)
+    t.step(FEATURES, "downgrade", "--feature", "kraft.version=1")
+    t.step(FEATURES, "downgrade", "--feature", "kraft.version=0")
+    t.step(FEATURES, "upgrade", "--feature", "kraft.version=1", "--feature", "group.version=7")
+    t.step(FEATURES, "upgrade", "--feature", "kraft.version=1", "--dry-run")
+    t.step(FEATURES, "describe", hide=served)
+    t.update_features(0, 0, False, group_version=1)
+    t.update_features(0, 1, False, group_version=0)
+    t.update_features(1, 1, True, kraft_version=1, group_version=1)
+    t.update_features(1, 1, True, kraft_version=2)
+    t.update_features(1, 0, True, kraft_version=1)
+    t.update_features(2, 1, True, kraft_version=1, group_version=1)
+    t.update_features(2, 2, True, kraft_version=1)
+    t.step(FEATURES, "upgrade", "--feature", "kraft.version=1")
+    until("the level to be told", lambda: kraft_version(cluster, tools) == 1)
+    t.step(FEATURES, "describe", hide=served)
+    t.step(FEATURES, "upgrade", "--feature", "kraft.version=1")
+    t.step(FEATURES, "downgrade", "--feature", "kraft.version=0", "--dry-run")
+    t.step(FEATURES, "downgrade", "--feature", "kraft.version=0")
+    t.step(FEATURES, "downgrade", "--unsafe", "--feature", "kraft.version=0")
+    t.step(QUORUM, "describe", "--status", hide=quorum_hidden)
+    t.step(QUORUM, *remove)
+    t.check("kraft-version")
+
+
+def kraft_version(cluster, tools) -> int:
+    """The finalized level, as kafka-features tells it."""
+    told = tools.run(FEATURES, "--bootstrap-server", cluster.bootstrap, "describe").ok().out
+    return int(re.search(r"Feature: kraft\.version.*FinalizedVersionLevel: (\d+)", told)[1])
+
+
+def test_metadata_version_goes_down_where_nothing_is_lost(new_cluster, tools):
+    """Safe and unsafe, tried and done: only over levels that brought nothing new into the log."""
+    cluster = new_cluster("1", release="4.2").start()
+    t = Transcript(cluster, tools)
+    for arguments in [
+        ("downgrade", "--feature", "metadata.version=28", "--dry-run"), ("downgrade", "--feature", "metadata.version=28"),
+        ("upgrade", "--feature", "metadata.version=27"), ("downgrade", "--feature", "metadata.version=29"),
+        ("downgrade", "--unsafe", "--feature", "metadata.version=24"), ("downgrade", "--feature", "metadata.version=22", "--dry-run"),
+        ("downgrade", "--feature", "metadata.version=22"), ("downgrade", "--unsafe", "--feature", "metadata.version=22", "--dry-run"),
+        ("downgrade", "--unsafe", "--feature", "metadata.version=22"), ("downgrade", "--metadata", "3.9"),
+        ("downgrade", "--release-version", "3.8"), ("upgrade", "--release-version", "4.1", "--dry-run"),
+        ("upgrade", "--feature", "metadata.version=24", "--feature", "metadata.version=25"), ("upgrade", "--metadata", "4.0"),
+        ("downgrade", "--feature", "metadata.version=24", "--feature", "group.version=0", "--feature", "transaction.version=9"),
+        ("downgrade", "--feature", "metadata.version=24", "--feature", "group.version=0"), ("describe",),
+    ]:
+        t.step(FEATURES, *arguments, hide=served if arguments == ("describe",) else lambda text: text)
+    t.check("metadata-version")
+
+
 def test_the_metadata_log_is_read_by_kafkas_tool(three, tools):
     """kafka-dump-log --cluster-metadata-decoder: the same on every controller, and what was done is in it."""
     make_topic_at(three, "logged", {0: [1, 2, 3], 1: [3, 1, 2]})
@@ -334,7 +422,7 @@ def test_controllers_are_added_and_removed(new_cluster, tools):
 
     until("the fourth to follow", lambda: (q := quorum()) and 4 in q.observers)
     added = tools.run(QUORUM, "--bootstrap-server", cluster.bootstrap, "--command-config", str(fourth.config), "add-controller").ok().out
-    directory = re.search(r"^directory\.id=(\S+)", (fourth.data / "meta.properties").read_text(), re.MULTILINE)[1]
+    directory = directory_id(fourth)
     assert f"Added controller 4 with directory id {directory}" in added, added
     until("four voters", lambda: (q := quorum()) and set(q.voters) == {1, 2, 3, 4})
     leaving = next(n for n in cluster.initial if n.number != view.active_controller(cluster))
@@ -342,4 +430,31 @@ def test_controllers_are_added_and_removed(new_cluster, tools):
     removed = tools.run(QUORUM, "--bootstrap-server", cluster.bootstrap, "remove-controller", *identity).ok().out
     assert f"Removed  KRaft controller {leaving.number} with directory id {leaving.directory_id}" in removed, removed
     until("three voters", lambda: (q := view.quorum(next(n for n in cluster.brokers if n is not leaving))) and set(q.voters) == {1, 2, 3, 4} - {leaving.number})
+    make_topic(cluster, "after", 1, 3)
+
+
+def voters(cluster, tools) -> dict[int, str]:
+    """Node ids of the voters with their directories, as the quorum's leader tells them."""
+    told = tools.run(QUORUM, "--bootstrap-server", cluster.bootstrap, "describe", "--status").ok().out
+    listed = json.loads(re.search(r"CurrentVoters:\s+(\[.*\])", told)[1])
+    return {voter["id"]: voter.get("directoryId") for voter in listed}
+
+
+@pytest.mark.timeout(900)
+def test_a_controller_comes_back_on_another_disk_by_itself(new_cluster, tools):
+    """KIP-853 and KIP-1186: static voters are upgraded; one loses its disk, and takes the place of its older incarnation."""
+    cluster = new_cluster("3").start()
+    upgrade = ["--bootstrap-server", cluster.bootstrap, "upgrade", "--feature", "kraft.version=1"]
+    # Voters tell the leader what they support a while after it was elected.
+    until("the upgrade", lambda: tools.run(FEATURES, *upgrade).status == 0)
+    until("the new voters", lambda: voters(cluster, tools) == {n.number: directory_id(n) for n in cluster.controllers})
+    gone = next(n for n in cluster.controllers if n.number != view.active_controller(cluster))
+    gone.kill()
+    shutil.rmtree(gone.data)
+    cluster.quorum, cluster.initial = "dynamic", [n for n in cluster.initial if n is not gone]
+    gone.overrides = {"controller.quorum.auto.join.enable": "true"}
+    gone.configure()
+    gone.begin()
+    gone.wait_started()
+    until("the new incarnation to vote", lambda: voters(cluster, tools) == {n.number: directory_id(n) for n in cluster.controllers})
     make_topic(cluster, "after", 1, 3)

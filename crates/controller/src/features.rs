@@ -67,7 +67,10 @@ impl Turn<'_, '_> {
             self.facts.append(&mut facts);
         }
         let done = |update: &ottla_protocol::messages::update_features_request::FeatureUpdateKey| {
-            UpdatableFeatureResult::default().with_feature(update.feature.clone()).with_error_message(None)
+            // Kafka's words for success.
+            UpdatableFeatureResult::default()
+                .with_feature(update.feature.clone())
+                .with_error_message(Some(text("NONE")))
         };
         response.results = request.feature_updates.iter().map(done).collect();
         response

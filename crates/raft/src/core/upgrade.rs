@@ -49,7 +49,8 @@ impl<M: Machine> Core<M> {
                 return refused(
                     ErrorCode::INVALID_UPDATE_VERSION,
                     format!(
-                        "Invalid upgrade of kraft.version to {version} because not all of the voters support it"
+                        "Invalid upgrade of kraft.version to KRAFT_VERSION_{version} because not all of the voters \
+                         support it"
                     ),
                 );
             };
