@@ -303,7 +303,7 @@ impl Controller {
     /// What `Seen` of the real driver does: who is heard is there.
     fn hear(&mut self, from: Addr) {
         if self.others.contains(&from) {
-            self.core.seen(seen(from));
+            self.core.seen(seen(from), None);
         }
     }
 
