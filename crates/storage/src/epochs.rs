@@ -29,6 +29,18 @@ pub(crate) fn truncate_from_end(epochs: &mut Vec<(LeaderEpoch, Offset)>, end: Of
     epochs.len() != before
 }
 
+/// Takes note of a batch, for [`forget_denied`]. An entry of the same or a later epoch denies nothing that this one,
+/// further back, does not: it goes, and the list is never longer than there are epochs.
+pub(crate) fn note_last(last_of: &mut Vec<(LeaderEpoch, Offset)>, epoch: LeaderEpoch, base: Offset) {
+    if epoch < 0 {
+        return;
+    }
+    while last_of.last().is_some_and(|&(last, _)| last >= epoch) {
+        last_of.pop();
+    }
+    last_of.push((epoch, base));
+}
+
 /// Forgets epochs that batches deny: one of an older epoch lies where they are said to have begun. `last_of` says where
 /// the last batch of each epoch that was read begins. So it is when a leader that had written nothing yet was
 /// followed by one that wrote in an older epoch's name, and the process was killed before that was noted.
@@ -64,6 +76,19 @@ mod tests {
         assert!(assign(&mut epochs, 4, 15));
         assert_eq!(epochs, [(0, 0), (3, 10), (4, 15)]);
         assert!(!assign(&mut epochs, -1, 20));
+    }
+
+    #[test]
+    fn what_is_noted_of_batches_grows_in_both_columns() {
+        let mut last_of = Vec::new();
+        for (base, epoch) in [(0, 1), (5, 1), (9, 4), (12, 2), (13, -1), (14, 3), (20, 2)] {
+            note_last(&mut last_of, epoch, base);
+        }
+        assert_eq!(last_of, [(1, 5), (2, 20)]);
+        for base in 0..1000 {
+            note_last(&mut last_of, (base % 2) as i32, 100 + base);
+        }
+        assert_eq!(last_of.len(), 2);
     }
 
     #[test]

@@ -269,10 +269,7 @@ impl<'a> Rebuild<'a> {
             if self.epochs.last().is_none_or(|&(last, _)| epoch > last) {
                 epochs::assign(&mut self.epochs, epoch, base);
             }
-            match self.last_of.last_mut() {
-                Some((last, at)) if *last == epoch => *at = base,
-                _ => self.last_of.push((epoch, base)),
-            }
+            epochs::note_last(&mut self.last_of, epoch, base);
         };
         self.window = window;
         if let Some(what) = torn {

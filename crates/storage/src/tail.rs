@@ -1,7 +1,8 @@
 //! The ends of all logs of a dir in memory: what consumers that keep up read.
 //!
-//! One budget for the dir, first in first out over all logs, of which as much is used as readers ask for ([`Demand`]). Small batches are copied into chunks that logs share, so
-//! that they do not keep a network buffer alive; the payload of large ones stays a slice of the buffer it came in.
+//! One budget for the dir, first in first out over all logs, of which as much is used as readers ask for ([`Demand`]).
+//! Small batches are copied into chunks that logs share, so that they do not keep a network buffer alive; the payload of
+//! large ones stays a slice of the buffer it came in.
 
 use std::{
     collections::VecDeque,

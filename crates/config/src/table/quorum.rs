@@ -39,8 +39,8 @@ keys! { QUORUM: Broker;
         "Most bytes of a metadata snapshot one fetch brings."
     done "controller.quorum.fetch.timeout.ms": Int = "2000", AtLeast(0), High, ReadOnly;
         "How long a voter goes without hearing from the leader before it starts an election."
-    accepted "controller.quorum.request.timeout.ms": Int = "2000", AtLeast(0), Medium, ReadOnly;
-        "How long a request of the quorum waits for its answer."
+    done "controller.quorum.request.timeout.ms": Int = "2000", AtLeast(0), Medium, ReadOnly;
+        "How long a controller that adds itself to the voters lets the leader try."
     accepted "controller.quorum.retry.backoff.ms": Int = "20", AtLeast(0), Low, ReadOnly;
         "Wait before a failed quorum request is sent again."
     done "controller.quorum.voters": List = "", NonEmptyList, High, ReadOnly;

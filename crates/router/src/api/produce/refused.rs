@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 
 /// So many producers of partitions are remembered; when there are more, all are forgotten, which costs what Kafka costs.
 const MOST: usize = 4096;
+/// No topic has a longer name; what is not remembered of other names costs nobody anything.
+const LONGEST_NAME: usize = 249;
 
 /// One producer's batches for one partition on one connection: what is in flight there comes in order. The topic is named
 /// as the request names it.
@@ -60,6 +62,9 @@ impl Refused {
         }
         let next = next_sequence(header.base_sequence, header.records_count);
         let (epoch, key) = (header.producer_epoch, (lane(), header.producer_id));
+        if key.0.topic.1.len() > LONGEST_NAME {
+            return code;
+        }
         let mut last = self.last.lock();
         if gap {
             let Some(before) = last.get_mut(&key) else { return code };
@@ -176,5 +181,8 @@ mod tests {
             refused.answer(|| lane(connection, 0), Some(&batch(7, 0, 0, 1)), NOT_LEADER);
         }
         assert!(refused.last.lock().len() <= MOST);
+        let long = Lane { topic: (TopicId::ZERO, "t".repeat(LONGEST_NAME + 1).into()), ..lane(0, 0) };
+        refused.answer(|| long.clone(), Some(&batch(7, 0, 0, 1)), NOT_LEADER);
+        assert_eq!(refused.answer(|| long, Some(&batch(7, 0, 1, 1)), GAP), GAP);
     }
 }
