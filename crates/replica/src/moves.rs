@@ -2,11 +2,12 @@
 //!
 //! One thread copies for all of them while there are any. A copy is a log of its own in the other dir, named as Kafka
 //! names it, so that a restart goes on with it. Once it has caught up, the controller is told of the new dir; when it
-//! knows, the log is removed and the copy takes its name, in this order and each durably: a crash in between leaves a
-//! copy without a log, which is then taken for the log (KIP-858).
+//! knows, the log is put aside and the copy takes its name, in this order and each durably: a crash in between leaves a
+//! copy without a log, which is then taken for the log (KIP-858). A copy that cannot take the name leaves the log where it
+//! was; else the log is removed then.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -332,17 +333,20 @@ impl ReplicaManager {
                 *slot = Some(log);
                 return false;
             }
-            if let Some(old) = owned.log.take()
-                && let Err(fault) = from.dir.remove_moved_log(old)
-            {
-                from.fail(&fault);
-            }
-            if let Err(fault) = future.dir.dir.promote(&log) {
-                future.dir.fail(&fault);
-            }
+            let Some(old) = owned.log.take() else { return true };
+            let Ok(aside) = take_place(&old, &from, &log, &future.dir) else {
+                owned.log = Some(old);
+                *slot = Some(log);
+                return false;
+            };
             owned.log = Some(log);
             owned.future = None;
             replica.moved_to(Place { dir: Arc::clone(&future.dir), reader: Arc::clone(&future.reader) });
+            if let Some(aside) = aside
+                && let Err(fault) = from.dir.remove_aside(old, aside)
+            {
+                from.fail(&fault);
+            }
             let (from, to) = (from.dir.path().display(), future.dir.dir.path().display());
             tracing::info!("{}: moved from log dir {from} to {to}", replica.name);
             true
@@ -446,6 +450,21 @@ impl ReplicaManager {
         let offline = self.options.offline_dirs.iter().any(|dir| same(dir));
         Err(if offline { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::LOG_DIR_NOT_FOUND })
     }
+}
+
+/// Puts the log `old` aside and gives its name to the copy `new`, in this order and each durably. Gives where the old one
+/// is, unless its dir failed at that. On an error the copy's dir has failed, and the log is where it was.
+fn take_place(old: &Log, from: &Dir, new: &Log, to: &Dir) -> Result<Option<PathBuf>, ()> {
+    // A dir that fails now has its log in the other one, complete.
+    let aside = from.dir.put_aside(old).map_err(|fault| from.fail(&fault)).ok();
+    to.dir.promote(new).map(|()| aside.clone()).map_err(|fault| {
+        to.fail(&fault);
+        if let Some(aside) = aside
+            && let Err(fault) = from.dir.put_back(old, &aside)
+        {
+            from.fail(&fault);
+        }
+    })
 }
 
 /// Copies the rest, and all that is known of the log beside its batches. Nobody writes to it now.

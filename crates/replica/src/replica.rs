@@ -164,7 +164,8 @@ impl Replica {
                 place.dir.fail(&fault);
                 return Err(ErrorCode::KAFKA_STORAGE_ERROR);
             }
-            if Arc::ptr_eq(&place, &self.place_after_moving()) {
+            // A move that failed at its end leaves it where it was.
+            if Arc::ptr_eq(&place, &self.place_after_moving()) && place.reader.is_removed() {
                 return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
             }
         }

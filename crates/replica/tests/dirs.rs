@@ -523,3 +523,62 @@ async fn a_move_waits_for_the_controller() {
     assert!(Path::new(&node.path("b").join("t-0")).exists());
     manager.close(1).expect("closes");
 }
+
+/// A node whose partition is in `a`, copied to `b`, and waits for the controller before it is swapped.
+fn about_to_swap(node: &Node) -> (Arc<ReplicaManager>, Told) {
+    node.assigned(0, A);
+    let (manager, told) = (node.start(), Told::default());
+    told.start(&manager);
+    for at in 0..20 {
+        assert_eq!(append(&manager, 0), Ok(at * 10));
+    }
+    told.deaf.store(true, Ordering::Relaxed);
+    assert_eq!(manager.alter_log_dir(&name(0), &node.text("b")), Ok(()));
+    until("copied", || {
+        let dirs = manager.describe_dirs(|_| true);
+        dirs.iter().flat_map(|dir| &dir.logs).any(|log| log.is_future && log.size > 0)
+    });
+    (manager, told)
+}
+
+/// The swap fails with its dir, and the log serves on where it was, with all that is in it.
+async fn swap_fails(node: &Node, manager: Arc<ReplicaManager>, told: &Told) {
+    let before = content(&manager, 0);
+    told.deaf.store(false, Ordering::Relaxed);
+    until("the dir has failed", || manager.is_dir_offline(&node.path("b")));
+    until("it serves", || append(&manager, 0) == Ok(200));
+    assert!(!manager.is_dir_offline(&node.path("a")));
+    assert_eq!((node.names("a"), manager.offline_dir_ids()), (vec!["t-0".to_owned()], vec![B]));
+    assert!(content(&manager, 0).starts_with(&before));
+    // The controller had taken the new dir, and hears that it is the old one.
+    node.assigned(0, B);
+    node.apply(&manager);
+    manager.dirs_assigned().await;
+    until("the old dir is assigned", || told.dirs.lock().last() == Some(&(0, A)));
+    node.assigned(0, A);
+    node.apply(&manager);
+    let before = content(&manager, 0);
+    manager.close(1).expect("closes what is left");
+    drop(manager);
+    let manager = node.start_with(&["a"], |options| options.offline_dirs = vec![node.path("b")]);
+    assert!(content(&manager, 0) == before);
+    manager.close(1).expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dir_where_the_log_gets_no_name_leaves_it_where_it_was() {
+    let node = Node::new(1);
+    let (manager, told) = about_to_swap(&node);
+    fs::create_dir(node.path("b").join("t-0")).expect("creates");
+    swap_fails(&node, manager, &told).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_gone_before_the_swap_takes_nothing_along() {
+    let node = Node::new(1);
+    let (manager, told) = about_to_swap(&node);
+    let mut entries = fs::read_dir(node.path("b")).expect("lists").map(|entry| entry.expect("lists").path());
+    let copy = entries.find(|path| path.to_string_lossy().ends_with("-future")).expect("there is a copy");
+    fs::rename(copy, node.temporary.path().join("gone")).expect("renames");
+    swap_fails(&node, manager, &told).await;
+}

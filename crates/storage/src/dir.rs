@@ -404,9 +404,14 @@ impl LogDir {
             return Err(Fault::Exists { path: to });
         }
         fs::rename(&from, &to).map_err(Fault::io("rename", &from))?;
+        if let Err(fault) = text::sync_path(&self.shared.path) {
+            // As far as anybody can tell it is a copy still, and the log is elsewhere.
+            let _ = fs::rename(&to, &from);
+            return Err(fault);
+        }
         reader.promoted();
         reader.mark_dirty();
-        text::sync_path(&self.shared.path)
+        Ok(())
     }
 
     /// Removes a log: its directory is renamed at once, so that one of the same name can be created, and deleted in
@@ -420,16 +425,51 @@ impl LogDir {
         Ok(())
     }
 
-    /// Removes a log whose place another takes in another dir: as [`remove_log`](Self::remove_log), but that it is gone
-    /// is on the disk when this returns.
+    /// Takes a log out of the way of another that takes its place in another dir, durably: its directory is renamed so that
+    /// the next start deletes it. Until [`put_back`](Self::put_back) it counts as removed. Gives its new path.
     ///
     /// # Errors
-    /// When the disk or the store fails.
-    pub fn remove_moved_log(&self, log: Log) -> Result<(), Fault> {
-        let to = self.set_aside(&log, Aside::Delete)?;
-        text::sync_path(&self.shared.path)?;
-        self.shared.deleter.delete(to);
-        Ok(())
+    /// When the disk fails; the log is where it was then, as far as anybody can tell.
+    pub fn put_aside(&self, log: &Log) -> Result<PathBuf, Fault> {
+        let reader = log.reader();
+        let _checkpoint = self.shared.checkpointing.lock();
+        let _sync = reader.syncing.lock();
+        let name = names::aside(reader.partition(), self.shared.unique(reader.topic_id()), Aside::Delete);
+        let (from, to) = (reader.path(), self.shared.path.join(name));
+        reader.set_removed(true);
+        let renamed = fs::rename(&from, &to).map_err(Fault::io("rename", &from));
+        if let Err(fault) = renamed.and_then(|()| text::sync_path(&self.shared.path)) {
+            let _ = fs::rename(&to, &from);
+            reader.set_removed(false);
+            return Err(fault);
+        }
+        Ok(to)
+    }
+
+    /// Takes [`put_aside`](Self::put_aside) back: nothing took the log's place.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn put_back(&self, log: &Log, aside: &Path) -> Result<(), Fault> {
+        let reader = log.reader();
+        fs::rename(aside, reader.path()).map_err(Fault::io("rename", aside))?;
+        reader.set_removed(false);
+        text::sync_path(&self.shared.path)
+    }
+
+    /// Removes a log that was [`put_aside`](Self::put_aside): what is known of it is forgotten, and its directory is
+    /// deleted in the background. Readers that hold parts of it can finish.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove_aside(&self, log: Log, aside: PathBuf) -> Result<(), Fault> {
+        let reader = log.reader();
+        let _checkpoint = self.shared.checkpointing.lock();
+        let _sync = reader.syncing.lock();
+        self.shared.logs.lock().remove(reader.partition());
+        reader.remove();
+        self.shared.deleter.delete(aside);
+        self.shared.forget(reader.partition())
     }
 
     /// Takes a log that the cluster does not know out of the way, as Kafka does: its directory is renamed to

@@ -191,6 +191,11 @@ impl LogReader {
         }
     }
 
+    /// Whether reads that fail from now on say nothing of the disk, because the log is being moved away.
+    pub(crate) fn set_removed(&self, removed: bool) {
+        self.removed.store(removed, Ordering::Release);
+    }
+
     /// Whether the log was removed, or its place was taken by another: reads may fail then, which says nothing of the
     /// disk.
     #[must_use]
