@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use ottla_config::{BrokerConfig, Loaded, Settings};
 use ottla_coordinator::Coordinators;
 use ottla_metadata::ImageCell;
-use ottla_net::{Bound, BufferPool, ConnectionLimits, Shutdown};
+use ottla_net::{Bound, BufferPool, Shutdown};
 use ottla_replica::ReplicaManager;
 use ottla_router::{Controllers, Losses, Router, Services, table};
 use ottla_types::Clock;
@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::{
     applier::Applier,
-    listeners,
+    listeners::{self, Connections},
     log_dirs::DirWatch,
     neighbours::Neighbours,
     registration::{self, Registration},
@@ -77,6 +77,7 @@ pub(crate) struct Serving {
     accepting: JoinHandle<()>,
     heartbeats: JoinHandle<String>,
     neighbours: Neighbours,
+    _connections: Connections,
 }
 
 impl BrokerRole {
@@ -131,16 +132,17 @@ impl BrokerRole {
         }
         let bound = std::mem::take(&mut self.bound);
         let limits = listeners::limits(&config);
-        let connections: ConnectionLimits = listeners::connection_limits(&config).await;
+        let connections = Connections::follow(shared.settings.clone(), &image, config.node_id).await;
+        let admission = connections.admission.clone();
         let pool = BufferPool::new(KEPT_BUFFERS);
         let accepting = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { ottla_net::serve(bound, router, limits, connections, pool, &shutdown).await }
+            async move { ottla_net::serve(bound, router, limits, admission, pool, &shutdown).await }
         });
         let interval = Duration::from_millis(config.broker_heartbeat_interval_ms.unsigned_abs().into());
         let heartbeats =
             tokio::spawn(self.registration.clone().keep_alive(controllers, image, interval, dirs));
-        Serving { role: self, shutdown, accepting, heartbeats, neighbours }
+        Serving { role: self, shutdown, accepting, heartbeats, neighbours, _connections: connections }
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use ottla_config::{BrokerConfig, Settings};
 use ottla_controller::Controller;
 use ottla_metadata::{Endpoint, ImageCell};
-use ottla_net::{Bound, BufferPool, ConnectionLimits, Shutdown};
+use ottla_net::{Bound, BufferPool, Shutdown};
 use ottla_raft::{Handle, Running};
 use ottla_router::{ControllerAddress, ControllerServices, Router, controller_table};
 use ottla_types::Clock;
@@ -15,7 +15,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tracing::info;
 
 use crate::{
-    listeners,
+    listeners::{self, Connections},
     metadata_view::MetadataView,
     presence::{Presence, Watched},
 };
@@ -28,6 +28,7 @@ pub(crate) struct ControllerRole {
     pub(crate) quorum: Running<Controller>,
     shutdown: Shutdown,
     accepting: JoinHandle<()>,
+    _connections: Connections,
 }
 
 /// What the controller's side is made of.
@@ -56,6 +57,7 @@ impl ControllerRole {
             clock.clone(),
             config.listeners.inter_broker.clone(),
         );
+        let (started_with, images) = (settings.clone(), image.clone());
         let services = ControllerServices {
             node_id: config.node_id,
             cluster_id,
@@ -70,13 +72,14 @@ impl ControllerRole {
         let router = Router::new(controller_table(&services), clock);
         let service = Arc::new(Watched { router, presence });
         let limits = listeners::limits(&config);
-        let connections: ConnectionLimits = listeners::connection_limits(&config).await;
+        let connections = Connections::follow(started_with, &images, config.node_id).await;
+        let admission = connections.admission.clone();
         let shutdown = Shutdown::new();
         let accepting = tokio::spawn({
             let (shutdown, pool) = (shutdown.clone(), BufferPool::new(KEPT_BUFFERS));
-            async move { ottla_net::serve(bound, service, limits, connections, pool, &shutdown).await }
+            async move { ottla_net::serve(bound, service, limits, admission, pool, &shutdown).await }
         });
-        Self { quorum, shutdown, accepting }
+        Self { quorum, shutdown, accepting, _connections: connections }
     }
 
     /// Stops the quorum's member, then the listeners.

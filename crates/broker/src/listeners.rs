@@ -3,11 +3,16 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
-use ottla_config::{BrokerConfig, SecurityProtocol as Configured};
-use ottla_net::{Bound, ConnectionLimits, Limits, Listener, SecurityProtocol};
-use tracing::warn;
+use ottla_config::{
+    BrokerConfig, ConnectionLimits as ConfiguredLimits, SecurityProtocol as Configured, Settings,
+};
+use ottla_metadata::{Image, ImageCell};
+use ottla_net::{Admission, Bound, ConnectionLimits, Limits, Listener, SecurityProtocol};
+use ottla_types::NodeId;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
 
-use crate::open_files;
+use crate::{open_files, settings};
 
 /// The listeners of this process, bound.
 pub(crate) struct AllBound {
@@ -95,18 +100,56 @@ fn backlog(configured: i32) -> u32 {
     if configured == 50 { u16::MAX.into() } else { configured.unsigned_abs() }
 }
 
+/// Connections of this process, within the limits that were set on it (`max.connections*`), at the start and since.
+pub(crate) struct Connections {
+    pub(crate) admission: Arc<Admission>,
+    following: JoinHandle<()>,
+}
+
+impl Connections {
+    /// Limits as they are in the newest image, and in every one after it.
+    pub(crate) async fn follow(started_with: Arc<Settings>, image: &Arc<ImageCell>, node_id: NodeId) -> Self {
+        let mut images = image.watch();
+        let set = move |image: &Image| ConfiguredLimits::of(&settings::layers(image, &started_with, node_id));
+        let mut image = images.get();
+        let mut configured = set(&image);
+        let admission = Admission::new(connection_limits(&configured).await);
+        let following = tokio::spawn({
+            let admission = admission.clone();
+            async move {
+                loop {
+                    let newest = images.changed().await;
+                    if !Arc::ptr_eq(&newest.configs, &image.configs) {
+                        let now = set(&newest);
+                        if now != configured {
+                            info!("Limits of connections are now {now:?}");
+                            admission.limit(connection_limits(&now).await);
+                            configured = now;
+                        }
+                    }
+                    image = newest;
+                }
+            }
+        });
+        Self { admission, following }
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
 /// How many connections there may be: never so many that the logs could not open their files.
-pub(crate) async fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
+async fn connection_limits(configured: &ConfiguredLimits) -> ConnectionLimits {
     let limit = |n: i32| usize::try_from(n).ok().filter(|_| n != i32::MAX);
     let mut limits = ConnectionLimits {
-        total: [limit(config.connections.max_connections), open_files::for_connections()]
-            .into_iter()
-            .flatten()
-            .min(),
-        per_ip: limit(config.connections.max_connections_per_ip),
+        total: [limit(configured.max_connections), open_files::for_connections()].into_iter().flatten().min(),
+        per_ip: limit(configured.max_connections_per_ip),
         ..ConnectionLimits::default()
     };
-    for (host, limit) in &config.connections.max_connections_per_ip_overrides {
+    for (host, limit) in &configured.max_connections_per_ip_overrides {
         let addresses: Vec<IpAddr> = match host.parse() {
             Ok(address) => vec![address],
             Err(_) => match tokio::net::lookup_host((host.as_str(), 0)).await {

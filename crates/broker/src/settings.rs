@@ -10,8 +10,8 @@ use ottla_groups::GroupsConfig;
 use ottla_metadata::{ConfigResource, Image};
 use ottla_records::{Codec, validate::TargetCompression};
 use ottla_replica::{
-    AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ReplicaOptions, ReplicationSettings,
-    ReplicationSettingsOf, TopicSettings,
+    AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ProducerExpirationOf, ReplicaOptions,
+    ReplicationSettings, ReplicationSettingsOf, TopicSettings,
 };
 use ottla_storage::LogConfig;
 use ottla_types::NodeId;
@@ -21,7 +21,7 @@ use crate::log_dirs;
 pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings>) -> ReplicaOptions {
     let (node_id, started_with) = (config.node_id, started_with.clone());
     let (for_dirs, log_dirs) = (started_with.clone(), config.dirs.log_dirs.clone());
-    let for_replication = started_with.clone();
+    let (for_replication, for_producers) = (started_with.clone(), started_with.clone());
     let fixed = Layers::new(started_with.clone(), Overrides::new(), Overrides::new());
     let window_ms = fixed.number("replication.quota.window.size.seconds").saturating_mul(1000);
     ReplicaOptions {
@@ -47,6 +47,9 @@ pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings
             AcksAllFsync::Never => AckFsync::Never,
         },
         producer_id_expiration_ms: config.producer_id_expiration_ms.into(),
+        producer_id_expiration_of: Some(ProducerExpirationOf(Arc::new(move |image| {
+            layers(image, &for_producers, node_id).number("producer.id.expiration.ms")
+        }))),
         producer_id_expiration_check_ms: config.producer_id_expiration_check_interval_ms.into(),
         replica_lag_time_max_ms: config.replica_lag_time_max_ms,
         ..ReplicaOptions::new(config.node_id)
@@ -54,7 +57,7 @@ pub(crate) fn replica_options(config: &BrokerConfig, started_with: &Arc<Settings
 }
 
 /// What is set on this broker, at the start and since.
-fn layers(image: &Image, started_with: &Arc<Settings>, node_id: NodeId) -> Layers {
+pub(crate) fn layers(image: &Image, started_with: &Arc<Settings>, node_id: NodeId) -> Layers {
     let set_on = |resource| image.configs.get(&resource).as_ref().clone();
     let (cluster, broker) =
         (set_on(ConfigResource::broker_default()), set_on(ConfigResource::broker(node_id)));

@@ -427,6 +427,12 @@ impl Sockets {
 }
 
 impl ConnectionLimits {
+    /// Reads them alone. An override that has no meaning counts as not set.
+    #[must_use]
+    pub fn of(layers: &Layers) -> Self {
+        Self::read(layers, &mut Vec::new())
+    }
+
     fn read(layers: &Layers, rules: &mut Vec<Rule>) -> Self {
         const OVERRIDES: &str = "max.connections.per.ip.overrides";
         let mut overrides = Vec::new();

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,10 +11,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 /// `max.connections`, `max.connections.per.ip` and its overrides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections in all; more wait in the listen queue.
     pub total: Option<usize>,
@@ -23,64 +24,159 @@ pub struct ConnectionLimits {
     pub per_ip_overrides: HashMap<IpAddr, usize>,
 }
 
-/// Counts connections over all listeners.
+/// Counts connections over all listeners that share it. The limits may change meanwhile: they hold for connections to
+/// come, those that are there stay.
 #[derive(Debug)]
-pub(crate) struct Admission {
-    limits: ConnectionLimits,
-    room: Arc<Semaphore>,
-    by_ip: Mutex<HashMap<IpAddr, usize>>,
+pub struct Admission {
+    counts: Mutex<Counts>,
+    /// There may be room where there was none.
+    roomier: Notify,
     ids: AtomicU64,
 }
 
+#[derive(Debug)]
+struct Counts {
+    limits: ConnectionLimits,
+    total: usize,
+    by_ip: HashMap<IpAddr, usize>,
+}
+
+/// Room for one connection, given back when it is dropped.
+pub(crate) struct Room(Arc<Admission>);
+
 /// Given back when the connection ends.
 pub(crate) struct Admitted {
-    admission: Arc<Admission>,
+    room: Room,
     ip: IpAddr,
     pub(crate) id: u64,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Admission {
-    pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
-        let total = limits.total.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+    /// No connections yet.
+    #[must_use]
+    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
-            limits,
-            room: Arc::new(Semaphore::new(total)),
-            by_ip: Mutex::default(),
+            counts: Mutex::new(Counts { limits, total: 0, by_ip: HashMap::new() }),
+            roomier: Notify::new(),
             ids: AtomicU64::new(1),
         })
     }
 
+    /// Other limits from now on.
+    pub fn limit(&self, limits: ConnectionLimits) {
+        self.counts.lock().limits = limits;
+        self.roomier.notify_waiters();
+    }
+
     /// Waits until one more connection may be accepted.
-    pub(crate) async fn room(&self) -> OwnedSemaphorePermit {
-        self.room.clone().acquire_owned().await.expect("the semaphore is never closed")
+    pub(crate) async fn room(self: &Arc<Self>) -> Room {
+        loop {
+            let mut roomier = pin!(self.roomier.notified());
+            // Before looking, so that what happens in between is not missed.
+            roomier.as_mut().enable();
+            if let Some(room) = self.take_room() {
+                return room;
+            }
+            roomier.await;
+        }
+    }
+
+    fn take_room(self: &Arc<Self>) -> Option<Room> {
+        let mut counts = self.counts.lock();
+        if counts.limits.total.is_some_and(|most| counts.total >= most) {
+            return None;
+        }
+        counts.total += 1;
+        Some(Room(Arc::clone(self)))
     }
 
     /// Counts a connection from `ip`; `None` when there are too many from there.
-    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, room: OwnedSemaphorePermit) -> Option<Admitted> {
-        let limit = self.limits.per_ip_overrides.get(&ip).copied().or(self.limits.per_ip);
-        let mut by_ip = self.by_ip.lock();
-        let count = by_ip.entry(ip).or_insert(0);
-        if limit.is_some_and(|limit| *count >= limit) {
-            if *count == 0 {
-                by_ip.remove(&ip);
-            }
+    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, room: Room) -> Option<Admitted> {
+        let mut counts = self.counts.lock();
+        let limit = counts.limits.per_ip_overrides.get(&ip).copied().or(counts.limits.per_ip);
+        let count = counts.by_ip.get(&ip).copied().unwrap_or(0);
+        if limit.is_some_and(|limit| count >= limit) {
+            // Before the room is given back, which takes the lock.
+            drop(counts);
             return None;
         }
-        *count += 1;
+        counts.by_ip.insert(ip, count + 1);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        Some(Admitted { admission: self.clone(), ip, id, _room: room })
+        Some(Admitted { room, ip, id })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.counts.lock().total -= 1;
+        self.0.roomier.notify_waiters();
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut by_ip = self.admission.by_ip.lock();
-        if let Some(count) = by_ip.get_mut(&self.ip) {
+        let mut counts = self.room.0.counts.lock();
+        if let Some(count) = counts.by_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
-                by_ip.remove(&self.ip);
+                counts.by_ip.remove(&self.ip);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn limits(total: usize, per_ip: usize) -> ConnectionLimits {
+        ConnectionLimits { total: Some(total), per_ip: Some(per_ip), ..ConnectionLimits::default() }
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        Ipv4Addr::new(127, 0, 0, last).into()
+    }
+
+    fn open(admission: &Arc<Admission>, last: u8) -> Option<Admitted> {
+        let room = admission.room().now_or_never()?;
+        admission.admit(ip(last), room)
+    }
+
+    #[test]
+    fn whoever_waits_for_room_gets_it_when_the_limit_is_raised_or_one_leaves() {
+        let admission = Admission::new(limits(1, 9));
+        let first = open(&admission, 1).expect("there is room");
+        let mut second = Box::pin(admission.room());
+        assert!(second.as_mut().now_or_never().is_none());
+        admission.limit(limits(2, 9));
+        let second = second.now_or_never().expect("there is room now");
+        let mut third = Box::pin(admission.room());
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(second);
+        let third = third.now_or_never().expect("one has left");
+        // Lowered below what is there: those stay, and nobody comes before enough of them have left.
+        admission.limit(limits(1, 9));
+        drop(first);
+        assert!(open(&admission, 1).is_none());
+        drop(third);
+        assert!(open(&admission, 1).is_some());
+    }
+
+    #[test]
+    fn an_address_has_the_limit_of_now() {
+        let admission = Admission::new(limits(9, 1));
+        let _first = open(&admission, 1).expect("the first");
+        assert!(open(&admission, 1).is_none() && open(&admission, 2).is_some());
+        let overrides = HashMap::from([(ip(1), 2)]);
+        admission.limit(ConnectionLimits { per_ip_overrides: overrides, ..limits(9, 0) });
+        let second = open(&admission, 1).expect("two, of this address");
+        assert!(open(&admission, 1).is_none() && open(&admission, 2).is_none());
+        drop(second);
+        assert!(open(&admission, 1).is_some(), "refused and gone ones are not counted");
+        assert_eq!(admission.counts.lock().total, 1);
     }
 }

@@ -16,7 +16,7 @@ mod pool;
 mod service;
 mod transport;
 
-pub use admission::ConnectionLimits;
+pub use admission::{Admission, ConnectionLimits};
 pub use frame::{Frame, Part};
 pub use listener::{Bound, ListenError, Listener, Shutdown, bind, serve};
 pub use pool::BufferPool;

@@ -11,7 +11,7 @@ use tokio::{
 use tracing::{debug, error};
 
 use crate::{
-    BufferPool, ConnectionInfo, ConnectionLimits, FrameService, Limits, SecurityProtocol,
+    BufferPool, ConnectionInfo, FrameService, Limits, SecurityProtocol,
     admission::{Admission, Admitted},
     connection::{self, Shared},
     intake::Memory,
@@ -172,14 +172,13 @@ pub async fn serve<S: FrameService>(
     listeners: Vec<Bound>,
     service: Arc<S>,
     limits: Limits,
-    connections: ConnectionLimits,
+    admission: Arc<Admission>,
     pool: Arc<BufferPool>,
     shutdown: &Shutdown,
 ) {
     let drain = limits.drain;
     let memory = Memory::new(pool, limits.queued_max_bytes);
     let shared = Arc::new(Shared { service, limits, memory, draining: shutdown.0.subscribe() });
-    let admission = Admission::new(connections);
     let mut acceptors = JoinSet::new();
     for bound in listeners {
         acceptors.spawn(accept(bound, shared.clone(), admission.clone()));

@@ -16,8 +16,8 @@ pub(crate) use tokio::{
 };
 
 use crate::{
-    BufferPool, ConnectionInfo, Frame, FrameService, Listener, Outcome, Part, SecurityProtocol, Shutdown,
-    bind, serve,
+    Admission, BufferPool, ConnectionInfo, Frame, FrameService, Listener, Outcome, Part, SecurityProtocol,
+    Shutdown, bind, serve,
 };
 pub(crate) use crate::{ConnectionLimits, Limits};
 
@@ -97,8 +97,9 @@ pub(crate) async fn world(limits: Limits, connections: ConnectionLimits) -> Worl
     let addr = bound.local_addr().expect("it is bound");
     let shutdown = Shutdown::new();
     let (s, d) = (service.clone(), shutdown.clone());
+    let admission = Admission::new(connections);
     let serving = tokio::spawn(async move {
-        serve(vec![bound], s, limits, connections, BufferPool::new(8 << 20), &d).await;
+        serve(vec![bound], s, limits, admission, BufferPool::new(8 << 20), &d).await;
     });
     World { addr, service, shutdown, serving }
 }

@@ -42,7 +42,7 @@ pub use fetcher::{
 pub use image::{Leadership, LeadershipListener};
 pub use manager::{HostedTopic, ReplicaManager};
 pub use offsets::{FoundOffset, Isolation, OffsetQuery};
-pub use options::{AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ReplicaOptions};
+pub use options::{AckFsync, DefaultsOf, DirSettings, DirSettingsOf, ProducerExpirationOf, ReplicaOptions};
 pub use ottla_partition::{
     AbortedTransaction, EpochEnd, FollowerFetch, IsrAnswer, IsrProposal, Origin, ProducerState, RemoteReplica,
 };

@@ -64,6 +64,16 @@ impl fmt::Debug for DirSettingsOf {
     }
 }
 
+/// Reads `producer.id.expiration.ms` out of an image.
+#[derive(Clone)]
+pub struct ProducerExpirationOf(pub Arc<dyn Fn(&Image) -> i64 + Send + Sync>);
+
+impl fmt::Debug for ProducerExpirationOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProducerExpirationOf")
+    }
+}
+
 /// Settings of the broker, not of a topic.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
@@ -87,8 +97,10 @@ pub struct ReplicaOptions {
     pub offline_dirs: Vec<PathBuf>,
     /// When acks=all waits for the disk.
     pub acks_all_fsync: AckFsync,
-    /// `producer.id.expiration.ms`.
+    /// `producer.id.expiration.ms`, as the broker was started with.
     pub producer_id_expiration_ms: i64,
+    /// The same once it was changed at run time. `None` leaves `producer_id_expiration_ms` in force.
+    pub producer_id_expiration_of: Option<ProducerExpirationOf>,
     /// `producer.id.expiration.check.interval.ms`.
     pub producer_id_expiration_check_ms: i64,
     /// `replica.lag.time.max.ms`.
@@ -117,6 +129,7 @@ impl ReplicaOptions {
             offline_dirs: Vec::new(),
             acks_all_fsync: AckFsync::Alone,
             producer_id_expiration_ms: 86_400_000,
+            producer_id_expiration_of: None,
             producer_id_expiration_check_ms: 600_000,
             replica_lag_time_max_ms: 30_000,
             high_watermark_checkpoint_ms: 5_000,

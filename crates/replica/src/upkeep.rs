@@ -14,7 +14,7 @@ use std::{
 use ottla_types::Millis;
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Replica, ReplicaManager};
+use crate::{ProducerExpirationOf, Replica, ReplicaManager};
 
 /// The longest sleep: what is not planned for a time (lag of replicas) is looked at so often.
 const TICK_MS: i64 = 1_000;
@@ -174,6 +174,14 @@ impl Upkeep {
 }
 
 impl ReplicaManager {
+    fn producer_id_expiration_ms(&self) -> i64 {
+        let Some(ProducerExpirationOf(of)) = &self.options.producer_id_expiration_of else {
+            return self.options.producer_id_expiration_ms;
+        };
+        let image = Arc::clone(&self.hosting.lock().image);
+        of(&image)
+    }
+
     /// Does what is due at `now` (monotonic) and says how long nothing will be. The manager's own thread calls this;
     /// public for those that hold time in their hands.
     pub fn upkeep(&self, now: Millis) -> Duration {
@@ -182,11 +190,9 @@ impl ReplicaManager {
             flush(&replica);
         }
         if expiry {
-            let wall = self.clock.wall();
+            let (wall, after_ms) = (self.clock.wall(), self.producer_id_expiration_ms());
             self.each(|replica| {
-                replica.with(|owned| {
-                    owned.partition.producers_mut().expire(wall, self.options.producer_id_expiration_ms);
-                });
+                replica.with(|owned| owned.partition.producers_mut().expire(wall, after_ms));
             });
         }
         self.mourn_failed_dirs();

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use common::{Node, batch, idempotent};
 use ottla_protocol::persisted::metadata::{ConfigRecord, PartitionChangeRecord};
 use ottla_replica::{
-    AppendOptions, FollowerFetch, Isolation, Leadership, LongPoll, OffsetQuery, Origin, ReadAs, ReadRequest,
-    Replica, Ticket,
+    AppendOptions, FollowerFetch, Isolation, Leadership, LongPoll, OffsetQuery, Origin, ProducerExpirationOf,
+    ReadAs, ReadRequest, Replica, Ticket,
 };
 use ottla_types::{ErrorCode, Offset};
 use parking_lot::Mutex;
@@ -236,6 +236,36 @@ fn upkeep_flushes_and_forgets_in_time() {
     node.clock_to(90_000_000);
     manager.upkeep(ottla_types::Millis(90_000_000));
     assert_eq!(replica.producers().len(), 0);
+}
+
+#[test]
+fn producers_are_forgotten_after_the_time_that_is_set_now() {
+    let node = Node::new();
+    let key = "producer.id.expiration.ms";
+    let set = move |image: &ottla_metadata::Image| {
+        let set = image.configs.broker_default().get(key).and_then(|value| value.parse().ok());
+        set.unwrap_or(86_400_000)
+    };
+    let manager = node.start_with(|options| {
+        options.producer_id_expiration_of = Some(ProducerExpirationOf(Arc::new(set)));
+    });
+    let replica = node.create(&manager, "a", 1);
+    manager.append(&replica, &idempotent(7, 0, 0), &ONE).expect("appended");
+    let later = |at: i64| {
+        node.clock_to(at);
+        manager.upkeep(ottla_types::Millis(at));
+        replica.producers().len()
+    };
+    assert_eq!(later(700_000), 1);
+    let record = ConfigRecord {
+        // A broker resource without a name: all brokers.
+        resource_type: 4,
+        name: key.to_owned().into(),
+        value: Some("60000".to_owned().into()),
+        ..Default::default()
+    };
+    node.apply(&manager, record);
+    assert_eq!(later(1_400_000), 0);
 }
 
 #[tokio::test]

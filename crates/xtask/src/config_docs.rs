@@ -41,9 +41,13 @@ Started without a file, Ottla is a cluster of one node: clients on 9092, the con
 
 **Effect**: *yes* means the key does what it says; *not yet* means it is checked, stored and shown, and a warning at
 start says that it does nothing. **Change**: *at start* needs a restart; *broker* may be set while it runs on one
-broker, *cluster* also on all brokers at once. What is set on topics while the cluster runs acts at once. What is set on
-brokers acts at once on topics that say nothing themselves (`message.max.bytes`, `log.segment.bytes` and their like); other
-keys are checked, stored and shown, but keep the value of the start.
+broker, *cluster* also on all brokers at once. What is set on topics while the cluster runs acts at once. Of what is set on
+brokers these act at once: what topics get that say nothing themselves (`log.*`, `message.max.bytes`,
+`min.insync.replicas`, `compression.*`, `unclean.leader.election.enable` and their like), `max.connections`,
+`max.connections.per.ip` and its overrides (for connections to come), `num.replica.fetchers`,
+`leader.replication.throttled.rate`, `follower.replication.throttled.rate`, `cordoned.log.dirs`,
+`replica.alter.log.dirs.io.max.bytes.per.second` and `producer.id.expiration.ms`. Other keys are checked as Kafka checks
+them, stored and shown, but keep the value of the start.
 ";
 
 /// The whole page.

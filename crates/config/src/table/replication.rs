@@ -36,7 +36,7 @@ keys! { REPLICATION: Broker;
     done "num.partitions": Int = "1", AtLeast(1), Medium, ReadOnly;
         "Partitions of topics created without a number, automatically or with -1."
     accepted "num.replica.alter.log.dirs.threads": Int = null, Any, High, ReadOnly;
-        "Threads that move partitions between data directories."
+        "Threads that move partitions between data directories; here one copies for all, a piece of each in turn, within the one rate there is for moves, so that more would not finish sooner."
     done "num.replica.fetchers": Int = "1", AtLeast(1), High, ClusterWide;
         "Fetchers per broker that is followed."
     done "replica.fetch.backoff.ms": Int = "1000", AtLeast(0), Medium, ReadOnly;

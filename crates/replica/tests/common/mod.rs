@@ -52,12 +52,17 @@ impl Node {
 
     /// Starts on what is in the directory, with the image as it is.
     pub fn start(&self) -> Arc<ReplicaManager> {
+        self.start_with(|_| {})
+    }
+
+    pub fn start_with(&self, set: impl FnOnce(&mut ReplicaOptions)) -> Arc<ReplicaManager> {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let dir =
             LogDir::open(self.temporary.path(), DirOptions::default(), Arc::clone(&clock)).expect("opens");
         let replication =
             ReplicationSettings { leader_throttled_rate: THROTTLED_RATE, ..ReplicationSettings::default() };
-        let options = ReplicaOptions { replication, ..ReplicaOptions::new(1) };
+        let mut options = ReplicaOptions { replication, ..ReplicaOptions::new(1) };
+        set(&mut options);
         let manager = ReplicaManager::open(options, vec![dir], clock).expect("opens");
         manager.apply_image(&Arc::new(self.image.lock().0.clone()));
         manager
