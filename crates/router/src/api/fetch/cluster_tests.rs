@@ -1,21 +1,30 @@
 //! A partition of three replicas, led by broker 2, against what Apache Kafka 4.4.0's brokers were heard to say of theirs.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use ottla_metadata::{BrokerRegistration, Endpoint, Fact, Image, ImageCell};
+use ottla_metadata::{BrokerRegistration, Endpoint, Fact, Image, ImageCell, ResourceType};
+use ottla_net::Part;
 use ottla_protocol::{
-    api,
+    StrBytes, api,
     messages::{
         BrokerId, FetchRequest, OffsetForLeaderEpochRequest, TopicName,
         fetch_request::{FetchPartition, FetchTopic, ReplicaState},
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
     },
-    persisted::metadata::{PartitionRecord, TopicRecord},
+    persisted::metadata::{ConfigRecord, PartitionChangeRecord, PartitionRecord, TopicRecord},
 };
 use ottla_records::BatchBuilder;
-use ottla_replica::{AppendOptions, Origin, ReplicaManager, ReplicaOptions};
+use ottla_replica::{
+    AppendOptions, Origin, ReplicaManager, ReplicaOptions, ReplicationSettings, ReplicationSettingsOf,
+};
 use ottla_storage::{DirOptions, LogDir, MetaProperties};
-use ottla_types::TopicId;
+use ottla_types::{Clock, Millis, TopicId};
 use uuid::Uuid;
 
 use super::Fetch;
@@ -255,4 +264,135 @@ async fn a_followers_session_hears_of_everything_that_changes() {
     ask(&leader.fetch, 18, request(2, (1, 100), 0)).await;
     let reply = ask(&leader.fetch, 18, next((session, 8), 0, None)).await;
     assert_eq!(reply.topics[0].partitions[0].high_watermark, 2);
+}
+
+/// A clock that goes when it is told to.
+#[derive(Debug, Default)]
+struct Told(AtomicU64);
+
+impl Clock for Told {
+    fn wall(&self) -> Millis {
+        Millis(1000)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Broker 2 leads; 1 is in sync, 3 is not and is being brought there. What followers get is throttled to 100 bytes a second.
+struct Throttled {
+    node: Node,
+    clock: Arc<Told>,
+    rate: Arc<AtomicI64>,
+    image: Image,
+}
+
+impl Throttled {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let meta = MetaProperties { cluster_id: "c".into(), node_id: 2, directory_id: None };
+        meta.format(dir.path()).expect("formats");
+        let (clock, rate) = (Arc::new(Told::default()), Arc::new(AtomicI64::new(100)));
+        let log_dir = LogDir::open(dir.path(), DirOptions::default(), clock.clone()).expect("opens");
+        let read = rate.clone();
+        let settings = move |_: &Image| {
+            let leader_throttled_rate = read.load(Ordering::Relaxed);
+            ReplicationSettings { leader_throttled_rate, ..ReplicationSettings::default() }
+        };
+        let options = ReplicaOptions {
+            replication_of: Some(ReplicationSettingsOf(Arc::new(settings))),
+            ..ReplicaOptions::new(2)
+        };
+        let replicas = ReplicaManager::open(options, vec![log_dir], clock.clone()).expect("opens");
+        let mut image = Image::clone(&image());
+        let behind = PartitionChangeRecord::default().with_topic_id(TOPIC).with_partition_id(0);
+        image.apply(&Fact::at_level(behind.with_isr(Some(vec![2, 1])), 33));
+        let cell = Arc::new(ImageCell::new(Arc::new(image.clone())));
+        let node = Node {
+            fetch: Fetch::new(replicas.clone(), cell.clone(), (1 << 20, 10, 7), true),
+            epochs: OffsetForLeaderEpoch::new(replicas.clone(), cell),
+            replicas,
+            _dir: dir,
+        };
+        let mut throttled = Self { node, clock, rate, image };
+        throttled.set_on_topic("leader.replication.throttled.replicas", "0:2");
+        throttled
+    }
+
+    fn set_on_topic(&mut self, key: &str, value: &str) {
+        let record = ConfigRecord {
+            resource_type: ResourceType::TOPIC.0,
+            resource_name: "foo".into(),
+            name: StrBytes::from_string(key.to_owned()),
+            value: Some(StrBytes::from_string(value.to_owned())),
+            ..Default::default()
+        };
+        self.image.apply(&Fact::at_level(record, 33));
+        self.node.replicas.apply_image(&Arc::new(self.image.clone()));
+    }
+
+    /// Appends three batches, which broker 1 has already: what has not is behind. Gives how many bytes they are.
+    async fn append(&self) -> usize {
+        (0..3).for_each(|_| self.node.append());
+        assert_eq!(self.gets(1, 3).await, 0);
+        self.gets(NONE, 0).await
+    }
+
+    /// How many bytes a broker, or a consumer (`NONE`), gets from here on; never an error.
+    async fn gets(&self, reader: i32, from: i64) -> usize {
+        let (epoch, leader_epoch) = if reader == NONE { (-1, -1) } else { (100, 0) };
+        let reply = ask(&self.node.fetch, 18, request(from, (reader, epoch), leader_epoch)).await;
+        let partition = &reply.topics[0].partitions[0];
+        assert_eq!(partition.error.0, 0);
+        partition.records.iter().map(Part::len).sum()
+    }
+
+    fn pass(&self, ms: u64) {
+        self.clock.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_not_in_sync_gets_no_more_than_its_throttle_lets_through() {
+    let throttled = Throttled::new();
+    let all = throttled.append().await;
+    assert_eq!(throttled.gets(3, 0).await, all);
+    assert!(all > 100, "the first answer is not cut: nothing was sent before");
+    // More than the rate in the window there is: nothing for now, and no error.
+    assert_eq!(throttled.gets(3, 0).await, 0);
+    // Those in sync are never held back, nor are consumers; the former are counted.
+    assert_eq!((throttled.gets(1, 0).await, throttled.gets(1, 0).await), (all, all));
+    assert_eq!(throttled.gets(NONE, 0).await, all);
+    // Three answers were sent to followers: the average of all the time there was is below the rate again when it is long
+    // enough, and not before.
+    let enough = u64::try_from(all * 3 * 10).expect("small");
+    throttled.pass(enough - 1);
+    assert_eq!(throttled.gets(3, 0).await, 0);
+    throttled.pass(1);
+    assert_eq!(throttled.gets(3, 0).await, all);
+    assert_eq!(throttled.gets(3, 0).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_follows_what_is_set_while_the_broker_runs() {
+    let mut throttled = Throttled::new();
+    let all = throttled.append().await;
+    assert_eq!((throttled.gets(3, 0).await, throttled.gets(3, 0).await), (all, 0));
+    // A higher rate of the broker.
+    throttled.rate.store(1 << 20, Ordering::Relaxed);
+    throttled.set_on_topic("retention.ms", "5");
+    assert_eq!(throttled.gets(3, 0).await, all);
+    throttled.rate.store(100, Ordering::Relaxed);
+    throttled.set_on_topic("retention.ms", "6");
+    assert_eq!(throttled.gets(3, 0).await, 0);
+    // Other replicas of the topic: this one is not throttled any more.
+    throttled.set_on_topic("leader.replication.throttled.replicas", "0:1,1:2");
+    assert_eq!(throttled.gets(3, 0).await, all);
+    throttled.set_on_topic("leader.replication.throttled.replicas", "*");
+    assert_eq!(throttled.gets(3, 0).await, 0);
+    // The follower's side is the follower's affair.
+    throttled.set_on_topic("leader.replication.throttled.replicas", "");
+    throttled.set_on_topic("follower.replication.throttled.replicas", "*");
+    assert_eq!(throttled.gets(3, 0).await, all);
 }
