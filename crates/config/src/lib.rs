@@ -18,6 +18,7 @@ mod listeners;
 mod load;
 pub mod properties;
 mod provider;
+mod reconfigure;
 mod settings;
 mod synonyms;
 pub mod table;
@@ -36,6 +37,7 @@ pub use describe::{
 pub use key::{DefaultValue, Importance, Key, Kind, Range, Scope, Status, Update};
 pub use listeners::{Endpoint, Listener, Listeners, SecurityProtocol};
 pub use load::{ConfigError, ConfigErrors, FileText, Inputs, Loaded, load};
+pub use reconfigure::validate_broker_change;
 pub use settings::{Layers, Origin, Overrides, Setting, Settings};
 pub use synonyms::{of_broker_key, of_topic_key};
 pub use topic::{Compression, TimestampType, TopicConfig};

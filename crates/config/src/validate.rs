@@ -77,7 +77,9 @@ pub fn validate_broker_overrides(overrides: &Overrides, resource: BrokerResource
             known().filter(|(name, _, key)| refused(name, key)).map(|(name, ..)| name).collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    if let Some(names) = list(&|_, key| !key.is_dynamic() && key.kind != Kind::Unknown) {
+    // Kafka looks at the bare names alone, and lets the prefixed ones through.
+    if let Some(names) = list(&|name, key| key.name == name && !key.is_dynamic() && key.kind != Kind::Unknown)
+    {
         return Err(format!("Cannot update these configs dynamically: [{names}]"));
     }
     if let Some(names) = list(&|name, key| key.name == name && is_key_material(name)) {

@@ -293,8 +293,14 @@ fn check_resource(state: &State, resource: &ConfigResource) -> Result<(), ApiErr
             }
             Ok(())
         }
-        ResourceType::BROKER if !name.is_empty() && name.parse::<i32>().is_err() => {
-            Err(invalid_request(format!("Node id must be an integer, but it is: {name}")))
+        ResourceType::BROKER if !name.is_empty() => {
+            let unreadable = || invalid_request("Unable to parse broker name as a base 10 number.");
+            let id: i32 = name.parse().map_err(|_| unreadable())?;
+            if state.image.broker(id).is_none() && !state.image.controllers.contains_key(&id) {
+                let message = format!("No node with id {id} found.");
+                return Err(ApiError::new(ErrorCode::BROKER_ID_NOT_REGISTERED, message));
+            }
+            Ok(())
         }
         _ => Ok(()),
     }
@@ -318,8 +324,15 @@ fn check_minimum(state: &State, resource: &ConfigResource, removed: bool) -> Res
     Ok(())
 }
 
-/// The value after an operation.
-fn operate(scope: Scope, config: &AlterableConfig, before: Option<&str>) -> Result<Option<String>, ApiError> {
+/// The value that a key has after an operation of IncrementalAlterConfigs; `None` when it has none any more.
+///
+/// # Errors
+/// The operation is none, or takes a list and the key has none.
+pub fn operate(
+    scope: Scope,
+    config: &AlterableConfig,
+    before: Option<&str>,
+) -> Result<Option<String>, ApiError> {
     let value = config.value.as_deref().unwrap_or_default();
     let name = config.name.as_str();
     let what = match config.config_operation {
@@ -335,7 +348,6 @@ fn operate(scope: Scope, config: &AlterableConfig, before: Option<&str>) -> Resu
     }
     let base = before.or_else(|| key.and_then(|key| key.default_text())).unwrap_or_default();
     let mut parts: Vec<&str> = base.split(',').filter(|part| !part.is_empty()).collect();
-    let had = parts.len();
     for part in value.split(',').filter(|part| !part.is_empty()) {
         if what == "SUBTRACT" {
             parts.retain(|known| *known != part);
@@ -343,8 +355,8 @@ fn operate(scope: Scope, config: &AlterableConfig, before: Option<&str>) -> Resu
             parts.push(part);
         }
     }
-    // What changes nothing does not turn a default into a value of the resource's own.
-    Ok(if parts.len() == had { before.map(str::to_owned) } else { Some(parts.join(",")) })
+    // What changes nothing of a default makes it a value of the resource's own, as with Kafka.
+    Ok(Some(parts.join(",")))
 }
 
 fn check_values(

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 pub use brokers::{Soft, check_features, registration_refusal};
 pub use command::{Answer, Command};
+pub use configs::operate;
 pub use features::ELR_NEEDS;
 pub use placement::{Place, Spot, place};
 pub use producer_ids::BLOCK_LEN as PRODUCER_ID_BLOCK_LEN;

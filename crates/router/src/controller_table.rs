@@ -137,7 +137,7 @@ fn from_operators() -> Vec<Line<ControllerServices>> {
         line(|s| {
             apis::describe_configs::DescribeConfigs::new(s.image.clone(), s.settings.clone(), s.node_id)
         }),
-        line(|s| apis::alter_configs::AlterConfigs::new(here(s))),
+        line(|s| apis::alter_configs::AlterConfigs::on_controller(here(s))),
         line(|s| {
             let node_id = s.node_id;
             apis::incremental_alter_configs::IncrementalAlterConfigs::on_controller(here(s), node_id)

@@ -13,7 +13,7 @@ use ottla_types::NodeId;
 
 use crate::{
     Controllers, Handler, Losses, Reply, RequestContext,
-    api::{self as apis, voters::Voters},
+    api::{self as apis, broker_changes::OwnConfig, voters::Voters},
     ask::PassedOn,
     handler::{Erase, Erased, Inner},
 };
@@ -178,6 +178,10 @@ fn line<H: Handler>(handler: impl Fn(&Services) -> H + 'static) -> Line<Services
     Line::new(handler)
 }
 
+fn own_config(s: &Services) -> OwnConfig {
+    OwnConfig::new(s.image.clone(), s.settings.clone(), s.node_id)
+}
+
 /// The table. A line says how an API's handler is made; all else the handler says itself.
 fn lines() -> Vec<Line<Services>> {
     vec![
@@ -234,10 +238,11 @@ fn lines() -> Vec<Line<Services>> {
         }),
         line(|s| apis::create_partitions::CreatePartitions::new(s.controllers.clone())),
         line(|s| {
-            let node_id = s.node_id;
+            let controllers = s.controllers.clone();
             apis::incremental_alter_configs::IncrementalAlterConfigs::on_broker(
-                s.controllers.clone(),
-                node_id,
+                controllers,
+                s.node_id,
+                own_config(s),
             )
         }),
         line(|s| {
@@ -255,7 +260,7 @@ fn lines() -> Vec<Line<Services>> {
             })
         }),
         line(|s| apis::list_config_resources::ListConfigResources::new(s.image.clone())),
-        line(|s| apis::alter_configs::AlterConfigs::new(s.controllers.clone())),
+        line(|s| apis::alter_configs::AlterConfigs::on_broker(s.controllers.clone(), own_config(s))),
         line(|s| apis::elect_leaders::ElectLeaders::new(s.controllers.clone())),
         line(|s| {
             let controllers = s.controllers.clone();

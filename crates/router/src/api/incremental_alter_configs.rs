@@ -1,7 +1,8 @@
 //! IncrementalAlterConfigs (44), versions 0–1 (KIP-339, KIP-226, KIP-412).
 //!
 //! Versions: 1 is flexible; nothing else differs. What is said to a broker resource is checked here for being about this
-//! broker, the rest is the controller's.
+//! broker and something it can take, as Kafka's brokers do; the rest is the controller's. Controllers that are asked directly
+//! refuse values that no broker would take, where Kafka's store them for brokers to ignore.
 //!
 //! Not done: loggers whose level can be set, authorization.
 
@@ -19,22 +20,23 @@ use ottla_protocol::{
 };
 use ottla_types::{ApiError, ErrorCode, NodeId};
 
+use super::broker_changes::OwnConfig;
 use crate::{Handler, Reply, RequestContext, ask::Ask};
 
 pub(crate) struct IncrementalAlterConfigs {
     controller: Arc<dyn Ask>,
     node_id: NodeId,
-    /// A broker changes its own settings only; a controller those of any.
-    on_broker: bool,
+    /// A broker changes its own settings only; a controller, which has `None`, those of any.
+    own: Option<OwnConfig>,
 }
 
 impl IncrementalAlterConfigs {
-    pub(crate) fn on_broker(controller: Arc<dyn Ask>, node_id: NodeId) -> Self {
-        Self { controller, node_id, on_broker: true }
+    pub(crate) fn on_broker(controller: Arc<dyn Ask>, node_id: NodeId, own: OwnConfig) -> Self {
+        Self { controller, node_id, own: Some(own) }
     }
 
     pub(crate) fn on_controller(controller: Arc<dyn Ask>, node_id: NodeId) -> Self {
-        Self { controller, node_id, on_broker: false }
+        Self { controller, node_id, own: None }
     }
 
     /// What this node itself has to say against a resource.
@@ -42,9 +44,7 @@ impl IncrementalAlterConfigs {
         let name = resource.resource_name.as_str();
         let invalid = |message: String| Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
         match (ResourceType(resource.resource_type), name.parse::<NodeId>()) {
-            (ResourceType::BROKER, Ok(id)) if self.on_broker && id != self.node_id => {
-                invalid(format!("Unexpected broker id, expected {}, but received {name}", self.node_id))
-            }
+            (ResourceType::BROKER, _) => self.own.as_ref().map_or(Ok(()), |own| own.check_changes(resource)),
             (ResourceType::BROKER_LOGGER, Ok(id)) if id == self.node_id => match resource.configs.first() {
                 Some(config) => {
                     let message = format!("Logger {} does not exist!", config.name.as_str());

@@ -8,6 +8,7 @@ pub(crate) mod alter_partition_reassignments;
 pub(crate) mod alter_replica_log_dirs;
 pub(crate) mod api_versions;
 pub(crate) mod assign_replicas_to_dirs;
+pub(crate) mod broker_changes;
 pub(crate) mod broker_heartbeat;
 pub(crate) mod broker_registration;
 pub(crate) mod controller;
