@@ -20,7 +20,7 @@ use raft::eraftpb::Message;
 use tokio::sync::watch;
 
 use crate::{
-    Codec, Core, Disk, Fault, Handle, Options, Output, Status, SubmitError, VoterEndpoint,
+    Codec, Core, Disk, Fault, Handle, Membership, Options, Output, Status, SubmitError, VoterEndpoint,
     handle::{Changed, Event, Reply, Shared},
 };
 
@@ -151,8 +151,8 @@ struct Driver<M: Machine> {
     status: watch::Sender<Status>,
     shared: Arc<Shared>,
     next_token: u64,
-    /// When the view was told, and of whose leadership.
-    viewed: Option<(Millis, Status)>,
+    /// When the view was told, of whose leadership, and who the voters were.
+    viewed: Option<(Millis, Status, Membership)>,
 }
 
 impl<M: Machine> Driver<M> {
@@ -246,20 +246,33 @@ impl<M: Machine> Driver<M> {
     fn settle(&mut self) -> Result<(), Fault> {
         let Self { core, outside, clock, rng, .. } = self;
         let mut ctx = Ctx { now: clock.ticks(), wall: clock.wall(), rng: &mut **rng };
-        core.settle(&mut ctx, &mut |output| outside.take(output))?;
+        // Who is told that the voters changed asks who they are: that is told first.
+        let mut changed = Vec::new();
+        core.settle(&mut ctx, &mut |output| match output {
+            Output::Changed(token, result) => changed.push((token, result)),
+            output => outside.take(output),
+        })?;
         self.tell();
+        for (token, result) in changed {
+            self.outside.take(Output::Changed(token, result));
+        }
         Ok(())
     }
 
     fn tell(&mut self) {
         let new = self.core.status();
         let now = self.clock.ticks();
-        let fresh = self.viewed.as_ref().is_some_and(|(at, of)| {
-            (of.leader, of.epoch) == (new.leader, new.epoch) && now.since(*at) < VIEW_MS
+        // Who belongs to it is news at once: on a lone voter nothing else would come and tell it.
+        let membership = self.core.membership();
+        let fresh = self.viewed.as_ref().is_some_and(|(at, of, voters)| {
+            (of.leader, of.epoch) == (new.leader, new.epoch)
+                && voters == membership
+                && now.since(*at) < VIEW_MS
         });
         if !fresh {
+            let membership = membership.clone();
             self.shared.show(self.core.quorum(self.clock.wall()));
-            self.viewed = Some((now, new.clone()));
+            self.viewed = Some((now, new.clone(), membership));
         }
         self.status.send_if_modified(|old| {
             let changed = *old != new;

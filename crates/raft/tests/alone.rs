@@ -5,7 +5,7 @@ mod common;
 use common::{Disk, Setup};
 use ottla_controller::{Command, MAX_PARTITIONS_PER_REQUEST};
 use ottla_metadata::feature;
-use ottla_raft::SubmitError;
+use ottla_raft::{SubmitError, Voter, VoterChange, VoterEndpoint};
 
 #[test]
 fn founds_the_cluster_and_finds_it_again() {
@@ -88,6 +88,23 @@ fn compaction_and_snapshots_keep_the_state() {
         assert_eq!(ids(&after), ids(&before));
         node.running.stop();
     }
+}
+
+/// Nothing wakes a lone voter that would tell it later.
+#[test]
+fn who_votes_is_told_as_soon_as_it_changes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Setup::alone(dir.path()).start(Disk::default(), |_| {});
+    node.join(-1);
+    let handle = &node.running.handle;
+    let mut voter = Voter { id: 1, directory_id: uuid::Uuid::from_u128(1), endpoints: Vec::new() };
+    for port in [9093, 9094, 9095] {
+        voter.endpoints = vec![VoterEndpoint { name: "CONTROLLER".into(), host: "here".into(), port }];
+        let update = VoterChange::Update { voter: voter.clone() };
+        common::block_on(handle.change_voters(update)).expect("updated");
+        assert_eq!(handle.quorum().voters[0].endpoints, voter.endpoints);
+    }
+    node.running.stop();
 }
 
 #[test]
