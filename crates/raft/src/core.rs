@@ -247,10 +247,11 @@ impl<M: Machine> Core<M> {
         conf.voters == [self.name] && conf.voters_outgoing.is_empty()
     }
 
-    /// Whether there is nobody to speak with: alone, or a member of nothing.
+    /// Whether there is nobody to speak with: alone, or a member of nothing whom no leader takes in.
     fn is_quiet(&self) -> bool {
         let conf = self.conf();
-        (self.is_sole_voter() && conf.learners.is_empty()) || conf.voters.is_empty()
+        let alone = self.is_sole_voter() && conf.learners.is_empty();
+        alone || (conf.voters.is_empty() && self.raw.raft.leader_id == raft::INVALID_ID)
     }
 
     /// A message from another member. One that does not make sense is dropped, as a network may.

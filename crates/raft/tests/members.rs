@@ -311,6 +311,53 @@ fn a_controller_that_is_there_follows_and_can_be_given_a_vote() {
     assert_eq!(world.refused(token), 127, "the last voter stays");
 }
 
+/// Where an observer can be reached stands in no log: each new leader learns it from the observer itself.
+#[test]
+fn an_observer_finds_the_voters_that_were_restarted_one_by_one() {
+    for told in [true, false] {
+        let mut world = World::new(11, 3);
+        world.by_address = true;
+        world.broker();
+        world.create("before");
+        world.add(4, Founding::Join);
+        world.until(3000, |world| world.topics(4) == 1);
+        for id in 1..=3 {
+            world.kill(id, false);
+            if told {
+                world.with(4, |core, ctx| core.lost(id, ctx));
+            }
+            world.start(id);
+            world.run(1000);
+            world.elected();
+        }
+        world.create("after");
+        world.agree();
+        assert_eq!(world.topics(4), 2, "its connection told it: {told}");
+    }
+}
+
+/// Who lost its leader, or alone does not hear it, takes no part in who leads.
+#[test]
+fn an_observer_that_lost_its_leader_deposes_nobody() {
+    let mut world = World::new(12, 3);
+    let leader = world.elected();
+    world.add(4, Founding::Join);
+    world.introduce(4);
+    let follows = |world: &World| world.members[&4].core.as_ref().expect("runs").leader();
+    world.until(3000, |world| follows(world) == Some(leader));
+    let epoch = |world: &World| world.members[&leader].core.as_ref().expect("runs").status().epoch;
+    let before = epoch(&world);
+    world.with(4, |core, ctx| core.lost(leader, ctx));
+    assert_eq!(follows(&world), None);
+    world.until(3000, |world| follows(world) == Some(leader));
+    world.isolate(4);
+    world.until(3000, |world| follows(world).is_none());
+    world.run(3000);
+    world.cut.clear();
+    world.agree();
+    assert_eq!((world.leader(), epoch(&world)), (Some(leader), before));
+}
+
 #[test]
 fn static_voters_stand_in_no_record_and_stay() {
     let mut world = World::empty(5);

@@ -5,6 +5,7 @@ use ottla_types::{Millis, NodeId};
 use raft::StateRole;
 
 use super::Core;
+use crate::ids::node_of;
 
 /// Ticks without a leader before an election (at least; at most twice that).
 pub(super) const ELECTION_TICKS: usize = 8;
@@ -83,8 +84,26 @@ impl<M: Machine> Core<M> {
             }
             self.clockwork.next_tick = self.clockwork.next_tick.plus(tick_ms);
         }
+        self.forget_silent_leader();
         self.campaign_early(ctx);
         self.reseed_jitter(ctx);
+    }
+
+    /// Who does not vote holds no election that would show it that its leader is gone. The next leader may not know where
+    /// it can be reached, and it makes itself known only while it follows nobody.
+    fn forget_silent_leader(&mut self) {
+        let raft = &mut self.raw.raft;
+        let silent = raft.election_elapsed > 2 * ELECTION_TICKS;
+        if raft.promotable() || raft.leader_id == raft::INVALID_ID || !silent {
+            return;
+        }
+        tracing::info!(
+            "[RaftManager id={}] Nothing was heard of the leader, node {:?}, for two election timeouts",
+            self.options.node_id,
+            node_of(raft.leader_id)
+        );
+        let term = raft.term;
+        raft.become_follower(term, raft::INVALID_ID);
     }
 
     /// raft-rs draws its election jitter from the system; ours comes from the source that was handed in, anew with every
@@ -101,9 +120,9 @@ impl<M: Machine> Core<M> {
     }
 
     /// News that a node's process ended or cannot be reached. If it leads, it is not waited for: this member stops
-    /// holding on to it, and asks the others soon whether they do. Those who still hear it say no.
+    /// holding on to it, and, where it votes, asks the others soon whether they do. Those who still hear it say no.
     pub fn lost(&mut self, node: NodeId, ctx: &mut Ctx<'_>) {
-        if self.leads() || self.leader() != Some(node) || !self.raw.raft.promotable() || self.leaving {
+        if self.leads() || self.leader() != Some(node) || self.leaving {
             return;
         }
         tracing::info!(
@@ -112,6 +131,9 @@ impl<M: Machine> Core<M> {
         );
         let term = self.raw.raft.term;
         self.raw.raft.become_follower(term, raft::INVALID_ID);
+        if !self.raw.raft.promotable() {
+            return;
+        }
         let wait = i64::try_from((ctx.rng)() % EARLY_MS).expect("a short time");
         self.clockwork.early = Some((ctx.now.plus(1 + wait), EARLY_TRIES));
         self.reseed_jitter(ctx);

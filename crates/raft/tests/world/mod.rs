@@ -19,6 +19,8 @@ pub struct Member {
     pub directory: Uuid,
     pub founding: Founding,
     pub core: Option<Core<Controller>>,
+    /// Whom it knows where to reach: raft's names.
+    places: BTreeSet<u64>,
     pub faults: Vec<Fault>,
 }
 
@@ -28,6 +30,9 @@ pub struct World {
     pub net: VecDeque<Message>,
     /// Directions that carry nothing.
     pub cut: BTreeSet<(NodeId, NodeId)>,
+    /// Messages reach only whom their sender was told a place of. Whoever is heard says where it is, and who knows of no
+    /// leader says so to all.
+    pub by_address: bool,
     /// Members whose threads get no time, and what waits for them.
     stalled: BTreeSet<NodeId>,
     held: Vec<Message>,
@@ -68,6 +73,7 @@ impl World {
             members: BTreeMap::new(),
             net: VecDeque::new(),
             cut: BTreeSet::new(),
+            by_address: false,
             stalled: BTreeSet::new(),
             held: Vec::new(),
             answers: BTreeMap::new(),
@@ -85,7 +91,8 @@ impl World {
     /// A node on a new disk with this directory; in place of the one of its id, if there is one.
     pub fn add_in(&mut self, id: NodeId, directory: Uuid, founding: Founding) {
         let disk = MemoryDisk::default();
-        self.members.insert(id, Member { disk, directory, founding, core: None, faults: Vec::new() });
+        let (places, faults) = (BTreeSet::new(), Vec::new());
+        self.members.insert(id, Member { disk, directory, founding, core: None, places, faults });
         self.start(id);
     }
 
@@ -102,6 +109,7 @@ impl World {
         let initial = State::new(common::settings(id));
         let core = Core::open(options, common::codec(), initial, member.disk.open(), &mut ctx);
         member.core = Some(core.expect("recovers"));
+        member.places.clear();
     }
 
     /// Ends a member; with `power` its disk forgets what was not synced.
@@ -133,7 +141,8 @@ impl World {
     }
 
     pub fn settle(&mut self, id: NodeId) {
-        let Some(core) = self.members.get_mut(&id).and_then(|member| member.core.as_mut()) else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let (Some(core), places) = (member.core.as_mut(), &mut member.places) else { return };
         let mut rng = || next(&mut self.seed);
         let mut ctx = Ctx { now: Millis(self.now), wall: Millis(self.now), rng: &mut rng };
         let (net, answers, changed) = (&mut self.net, &mut self.answers, &mut self.changed);
@@ -141,7 +150,8 @@ impl World {
             Output::Send(messages) => net.extend(messages),
             Output::Answer(token, answer) => drop(answers.insert(token.0, answer)),
             Output::Changed(token, answer) => drop(changed.insert(token.0, answer)),
-            Output::Committed(_) | Output::Addresses(_) => {}
+            Output::Addresses(known) => *places = known.into_iter().map(|(name, _)| name).collect(),
+            Output::Committed(_) => {}
         });
         if let Err(fault) = settled {
             let member = self.members.get_mut(&id).expect("a member");
@@ -160,15 +170,25 @@ impl World {
                 self.held.push(message);
                 continue;
             }
-            let name = message.to;
+            let (name, speaks_as) = (message.to, message.from);
             let snapshot = message.msg_type == MessageType::MsgSnapshot as i32;
-            let arrives = !self.cut.contains(&(from, to))
+            let placed = !self.by_address || self.members[&from].places.contains(&name);
+            let arrives = placed
+                && !self.cut.contains(&(from, to))
                 && self.with(to, |core, ctx| core.step(message, ctx)).is_some();
             if snapshot {
                 self.with(from, |core, _| core.snapshot_sent(name, arrives));
             }
+            if self.by_address && arrives {
+                let seen = self.seen(from);
+                self.with(to, |core, _| core.seen(seen, Some(speaks_as)));
+            }
         }
         for id in self.members.keys().copied().collect::<Vec<_>>() {
+            let lost = self.members[&id].core.as_ref().is_some_and(|core| core.leader().is_none());
+            if self.by_address && lost && self.now % 300 == 0 {
+                self.introduce(id);
+            }
             if !self.stalled.contains(&id) {
                 self.settle(id);
             }
@@ -267,9 +287,13 @@ impl World {
         }
     }
 
+    fn seen(&self, id: NodeId) -> Seen {
+        Seen { id, directory_id: self.members[&id].directory, endpoints: voter(id).endpoints }
+    }
+
     /// What a transport does: every member hears where the others are.
     pub fn introduce(&mut self, id: NodeId) {
-        let seen = Seen { id, directory_id: self.members[&id].directory, endpoints: voter(id).endpoints };
+        let seen = self.seen(id);
         for other in self.members.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             let seen = seen.clone();
             self.with(other, |core, _| core.seen(seen, None));
