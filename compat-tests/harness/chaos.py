@@ -98,6 +98,8 @@ class Chaos:
     cuts: tuple[float, float] = (10, 25)
     #: How long a healed cluster may take until every replica is in sync and every partition takes writes.
     patience: float = 150
+    #: Seconds between rounds: clients that lose a broker again soon wait longer before they connect to it.
+    rest: float = 0
     rounds: list[Round] = field(default_factory=list)
     stuck: list[tuple[int | None, str]] = field(default_factory=list)
 
@@ -134,6 +136,7 @@ class Chaos:
                 return
             elect_preferred(self.cluster)
             view.until_whole(self.cluster, TOPIC, self.partitions, self.patience)
+            time.sleep(self.rest)
 
     def _recover(self, one: Round) -> None:
         try:
