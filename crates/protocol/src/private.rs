@@ -48,6 +48,7 @@ static RAFT_REQUEST: Shape = Shape(&[
     always(Kind::Fixed(4)),
     always(Kind::Array(&Kind::Struct(&ENDPOINT))),
     always(Kind::Array(&Kind::Bytes)),
+    always(Kind::Fixed(8)).tagged(0, 0),
 ]);
 static RAFT_RESPONSE: Shape = Shape(&[always(Kind::Fixed(2))]);
 
@@ -117,6 +118,8 @@ pub struct OttlaRaftRequest {
     pub endpoints: Vec<OttlaRaftEndpoint>,
     /// Messages of raft-rs, each an `eraftpb.Message`.
     pub messages: Vec<Bytes>,
+    /// Raft's name that the sender speaks in; 0 when it does not say. Tag 0.
+    pub speaks_as: u64,
     /// Tags this code does not know, by number: carried, not understood.
     pub unknown_tagged_fields: BTreeMap<i32, Bytes>,
 }
@@ -135,7 +138,12 @@ impl Wire for OttlaRaftRequest {
         wire::put_array(out, Some(&self.messages[..]), true, false, |out, item| {
             wire::put_bytes(out, Some(item), true, false)
         })?;
-        wire::put_unknown_tags(out, &self.unknown_tagged_fields);
+        let mut tags = wire::Tags::default();
+        if self.speaks_as != 0 {
+            tags.open().i64(self.speaks_as.cast_signed());
+            tags.close(0);
+        }
+        tags.put(out, &self.unknown_tagged_fields);
         Ok(())
     }
 
@@ -147,8 +155,23 @@ impl Wire for OttlaRaftRequest {
         let to = wire::get_i32(buf)?;
         let endpoints = wire::get_array(buf, true, |buf| OttlaRaftEndpoint::read(buf, version))?;
         let messages = wire::get_array(buf, true, |buf| wire::get_bytes(buf, true))?;
-        let unknown_tagged_fields = wire::get_unknown_tags(buf)?;
-        Ok(Self { cluster_id, from, from_directory_id, to, endpoints, messages, unknown_tagged_fields })
+        let (mut speaks_as, mut unknown_tagged_fields) = (0, BTreeMap::new());
+        for _ in 0..wire::get_tag_count(buf)? {
+            match wire::get_tag(buf)? {
+                (0, _) => speaks_as = wire::get_i64(buf)?.cast_unsigned(),
+                (tag, size) => wire::get_unknown_tag(buf, tag, size, &mut unknown_tagged_fields)?,
+            }
+        }
+        Ok(Self {
+            cluster_id,
+            from,
+            from_directory_id,
+            to,
+            endpoints,
+            messages,
+            speaks_as,
+            unknown_tagged_fields,
+        })
     }
 }
 
@@ -205,7 +228,8 @@ mod tests {
                 ..Default::default()
             }],
             messages: vec![Bytes::from_static(b"one"), Bytes::new()],
-            ..Default::default()
+            speaks_as: u64::MAX - 1,
+            unknown_tagged_fields: BTreeMap::from([(1, Bytes::from_static(b"later"))]),
         };
         let mut bytes = Vec::new();
         request.encode(&mut bytes, 0).expect("version 0 says this");
@@ -216,6 +240,13 @@ mod tests {
         }
         let back: OttlaRaftRequest = decode(OTTLA_RAFT, 0, &mut bytes.into()).expect("whole");
         assert_eq!(back, request);
+        // A process that knows no tags says nothing of its name.
+        let older = OttlaRaftRequest { speaks_as: 0, unknown_tagged_fields: BTreeMap::new(), ..request };
+        let mut bytes = Vec::new();
+        older.encode(&mut bytes, 0).expect("version 0 says this");
+        assert_eq!(bytes.last(), Some(&0), "no tags");
+        let back: OttlaRaftRequest = decode(OTTLA_RAFT, 0, &mut bytes.into()).expect("whole");
+        assert_eq!(back, older);
         let response = OttlaRaftResponse { error_code: 104, ..Default::default() };
         let mut bytes = Vec::new();
         response.encode(&mut bytes, 0).expect("version 0 says this");

@@ -170,11 +170,18 @@ impl<M: Machine> Handle<M> {
     }
 
     /// Messages of a node of the same cluster came over `connection`; without any it only says that it is there. What
-    /// it sends in another's name is dropped.
+    /// it sends in another's name is dropped. `speaks_as` is raft's name that it says it has; an older process does not
+    /// say it, and is known by its messages.
     ///
     /// False, and nothing is taken, when static voters know the sender by its node id alone and another process speaks
     /// for that node: two that vote in one name could elect two leaders.
-    pub fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) -> bool {
+    pub fn deliver(
+        &self,
+        connection: u64,
+        sender: Seen,
+        speaks_as: Option<u64>,
+        messages: Vec<Message>,
+    ) -> bool {
         let mut connections = self.shared.connections.lock();
         let rival = |other: &Seen| other.id == sender.id && other.directory_id != sender.directory_id;
         if self.status.borrow().kraft_version == 0 && connections.values().any(rival) {
@@ -187,7 +194,8 @@ impl<M: Machine> Handle<M> {
         let mut messages = messages.into_iter().filter(|message| names.contains(&message.from)).peekable();
         // A member of nothing says so until it is one.
         if known.as_ref() != Some(&sender) || messages.peek().is_none() {
-            self.tell(Event::Seen(sender, messages.peek().map(|message| message.from)));
+            let speaks_as = speaks_as.or_else(|| messages.peek().map(|message| message.from));
+            self.tell(Event::Seen(sender, speaks_as));
         }
         messages.for_each(|one| self.step(one));
         true

@@ -98,9 +98,36 @@ impl Founding {
 pub(crate) fn name_in(conf: &ConfState, id: NodeId, directory: Uuid, owner: Option<Uuid>) -> u64 {
     let (plain, own) = (raft_id(id, Uuid::nil()), raft_id(id, directory));
     let is_member = |name: &u64| conf.voters.contains(name) || conf.learners.contains(name);
-    if !is_member(&own) && is_member(&plain) && owner.is_none_or(|owner| owner == directory) {
-        plain
+    let is_plain = if is_member(&own) {
+        // It was taken for a newcomer by who did not know its name: what it votes by is it.
+        conf.voters.contains(&plain) && owner == Some(directory)
     } else {
-        own
+        is_member(&plain) && owner.is_none_or(|owner| owner == directory)
+    };
+    if is_plain { plain } else { own }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_votes_by_the_plain_name_is_it_also_where_it_was_taken_for_a_newcomer() {
+        let (one, other) = (Uuid::from_u128(10), Uuid::from_u128(11));
+        let (plain, own) = (raft_id(1, Uuid::nil()), raft_id(1, one));
+        let conf = |voters: &[u64], learners: &[u64]| ConfState {
+            voters: voters.to_vec(),
+            learners: learners.to_vec(),
+            ..ConfState::default()
+        };
+        let name = |conf: &ConfState, owner| name_in(conf, 1, one, owner);
+        assert_eq!(name(&conf(&[plain], &[]), None), plain);
+        assert_eq!(name(&conf(&[plain], &[]), Some(other)), own);
+        assert_eq!(name(&conf(&[], &[plain]), Some(one)), plain);
+        assert_eq!(name(&conf(&[plain], &[own]), Some(one)), plain);
+        assert_eq!(name(&conf(&[plain], &[own]), Some(other)), own);
+        assert_eq!(name(&conf(&[plain], &[own]), None), own, "whose the plain name is, is not known");
+        assert_eq!(name(&conf(&[own], &[plain]), Some(one)), own);
+        assert_eq!(name(&conf(&[], &[]), None), own);
     }
 }

@@ -26,13 +26,14 @@ pub trait Quorum: Send + Sync + 'static {
     /// Changes who votes.
     fn change_voters(&self, change: VoterChange) -> BoxFuture<'static, Result<(), ApiError>>;
 
-    /// Messages of another member came over a connection. False when another process speaks for that node.
-    fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) -> bool;
+    /// Messages of another member, which says that it speaks in this raft name, came over a connection. False when another
+    /// process speaks for that node.
+    fn deliver(&self, connection: u64, sender: Seen, speaks_as: Option<u64>, messages: Vec<Message>) -> bool;
 }
 
 impl Quorum for Handle<Controller> {
-    fn deliver(&self, connection: u64, sender: Seen, messages: Vec<Message>) -> bool {
-        Self::deliver(self, connection, sender, messages)
+    fn deliver(&self, connection: u64, sender: Seen, speaks_as: Option<u64>, messages: Vec<Message>) -> bool {
+        Self::deliver(self, connection, sender, speaks_as, messages)
     }
 
     fn submit(&self, command: Command) -> BoxFuture<'static, Result<Answer, SubmitError>> {

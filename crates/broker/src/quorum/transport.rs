@@ -43,7 +43,8 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    fn request(&self, to: NodeId, messages: Vec<Bytes>) -> OttlaRaftRequest {
+    /// `speaks_as`: raft's name of this member.
+    fn request(&self, speaks_as: u64, to: NodeId, messages: Vec<Bytes>) -> OttlaRaftRequest {
         let endpoint = |at: &VoterEndpoint| OttlaRaftEndpoint {
             name: StrBytes::from_string(at.name.to_string()),
             host: StrBytes::from_string(at.host.to_string()),
@@ -57,6 +58,7 @@ impl Identity {
             to,
             endpoints: self.endpoints.iter().map(endpoint).collect(),
             messages,
+            speaks_as,
             ..OttlaRaftRequest::default()
         }
     }
@@ -153,7 +155,9 @@ async fn line(lines: Weak<Inner>, to: u64, mut queue: mpsc::Receiver<Message>) {
         let node = node_of(to).unwrap_or(-1);
         let sent = match lines.peer(to, &mut peer) {
             Some(peer) => {
-                let request = lines.identity.request(node, messages);
+                // Nothing is sent before the driver runs, so the name is known but for a moment.
+                let name = lines.quorum.get().map_or(0, Handle::name);
+                let request = lines.identity.request(name, node, messages);
                 peer.ask::<OttlaRaftRequest>(0..=0, |_| request).await.map(|(_, answer)| answer.error_code)
             }
             None => Err(PeerError::Disconnected),
@@ -268,7 +272,7 @@ async fn announce(lines: Weak<Inner>, quorum: Handle<Controller>) {
             let options = options(&lines.identity);
             let peer = peers.entry(place.clone());
             let peer = peer.or_insert_with_key(|(host, port)| Peer::new(host, *port, options)).clone();
-            let request = lines.identity.request(-1, Vec::new());
+            let request = lines.identity.request(quorum.name(), -1, Vec::new());
             // Whoever is there answers by raft's messages, or refuses.
             asked.spawn(async move {
                 let answer = peer.ask::<OttlaRaftRequest>(0..=0, |_| request).await;

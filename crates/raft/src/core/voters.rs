@@ -87,6 +87,8 @@ pub(super) struct Changes {
     pub(super) answers: VecDeque<(Token, Result<(), ApiError>)>,
     pub(super) addresses_changed: bool,
     seen: HashMap<u64, Seen>,
+    /// In which of raft's names whoever was seen said that it speaks, by node and directory.
+    said: HashMap<(NodeId, Uuid), u64>,
     told: bool,
 }
 
@@ -327,9 +329,16 @@ impl<M: Machine> Core<M> {
         }
     }
 
+    /// Raft's name of who is to vote: what it said it is called. A static voter that was removed keeps the plain name on
+    /// its disk, whether or not it is still a member.
+    fn name_to_add(&self, voter: &Voter) -> u64 {
+        let said = self.changes.said.get(&(voter.id, voter.directory_id)).copied();
+        said.unwrap_or_else(|| self.name_of(voter.id, voter.directory_id))
+    }
+
     fn give_up_adding(&mut self) {
         let Some((voter, _)) = self.adding() else { return };
-        let name = self.name_of(voter.id, voter.directory_id);
+        let name = self.name_to_add(&voter);
         let matched = self.raw.raft.prs().get(name).map_or(0, |progress| progress.matched);
         let message = format!(
             "Aborted add voter operation for {} since it is lagging behind: it has {matched} of {} entries",
@@ -341,7 +350,7 @@ impl<M: Machine> Core<M> {
 
     fn pursue_adding(&mut self, ctx: &Ctx<'_>) {
         let Some((voter, wait)) = self.adding() else { return };
-        let name = self.name_of(voter.id, voter.directory_id);
+        let name = self.name_to_add(&voter);
         if self.raw.raft.has_pending_conf() {
             return;
         }
@@ -453,6 +462,12 @@ impl<M: Machine> Core<M> {
             // It has a voter's number and is not that voter: where it is does not say where the voter is.
             return;
         }
+        let heard = (seen.id, seen.directory_id);
+        if let Some(said) = said
+            && (self.changes.said.len() < 4 * LEARNERS || self.changes.said.contains_key(&heard))
+        {
+            self.changes.said.insert(heard, said);
+        }
         let known = self.changes.seen.get(&name);
         if known != Some(&seen) {
             if known.is_none() && self.changes.seen.len() >= 4 * LEARNERS {
@@ -481,10 +496,10 @@ impl<M: Machine> Core<M> {
         (self.changes.told, self.changes.addresses_changed) = (true, false);
         let mut places: HashMap<u64, Vec<VoterEndpoint>> = HashMap::new();
         let adding = self.adding().map(|(voter, _)| voter);
-        for voter in self.quorum.voters.iter().chain(&adding) {
-            let name = self.name_of(voter.id, voter.directory_id);
-            places.insert(name, voter.endpoints.clone());
-        }
+        let voters = self.quorum.voters.iter();
+        let voters = voters.map(|voter| (self.name_of(voter.id, voter.directory_id), voter));
+        let adding = adding.iter().map(|voter| (self.name_to_add(voter), voter));
+        places.extend(voters.chain(adding).map(|(name, voter)| (name, voter.endpoints.clone())));
         for (name, seen) in &self.changes.seen {
             if !seen.endpoints.is_empty() {
                 // What a node says of itself is newer than what is in the log.

@@ -208,6 +208,14 @@ impl World {
         (0..ms).for_each(|_| self.pass());
     }
 
+    /// Lets a long time pass, in steps that are short enough for elections.
+    pub fn skip(&mut self, ms: i64) {
+        for _ in 0..ms / 20 {
+            self.now += 19;
+            self.pass();
+        }
+    }
+
     pub fn until(&mut self, ms: i64, mut holds: impl FnMut(&mut Self) -> bool) {
         for _ in 0..ms {
             if holds(self) {
@@ -291,12 +299,12 @@ impl World {
         Seen { id, directory_id: self.members[&id].directory, endpoints: voter(id).endpoints }
     }
 
-    /// What a transport does: every member hears where the others are.
+    /// What a transport does: every member hears where the others are, and what they are called.
     pub fn introduce(&mut self, id: NodeId) {
-        let seen = self.seen(id);
+        let (seen, name) = (self.seen(id), self.members[&id].core.as_ref().map(Core::name));
         for other in self.members.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             let seen = seen.clone();
-            self.with(other, |core, _| core.seen(seen, None));
+            self.with(other, |core, _| core.seen(seen, name));
         }
     }
 

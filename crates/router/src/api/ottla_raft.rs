@@ -87,7 +87,8 @@ impl Handler for OttlaRaft {
                 debug!("Controller {} sent messages that cannot be read", request.from);
             }
             let directory = sender.directory_id;
-            if !self.quorum.deliver(ctx.connection, sender, messages) {
+            let speaks_as = Some(request.speaks_as).filter(|name| *name != 0);
+            if !self.quorum.deliver(ctx.connection, sender, speaks_as, messages) {
                 self.told.warn(format!(
                     "Controller {} at {} was refused: another process with this node.id is a member of the quorum (its \
                      directory id is not {directory})",

@@ -57,7 +57,7 @@ impl Quorum for FakeQuorum {
         self.status.subscribe()
     }
 
-    fn deliver(&self, _: u64, sender: Seen, _: Vec<Message>) -> bool {
+    fn deliver(&self, _: u64, sender: Seen, _: Option<u64>, _: Vec<Message>) -> bool {
         // Directory 9 is a second process of its node.
         sender.directory_id != Uuid::from_u128(9)
     }
