@@ -1,8 +1,8 @@
 //! Raft's own log and hard state, as keys: in the product the family `Raft` of a log dir's RocksDB.
 //!
-//! Keys: `e` + index (8 bytes, big-endian) an entry; `h` the hard state; `c` the configuration; `t` where the log was
-//! cut: index, term, and the metadata log's offset at which the first entry's batch goes; `n` what this member was
-//! called when it was founded.
+//! Keys: `e` + index (8 bytes, big-endian) an entry; `h` the hard state; `c` the configuration; `d` the index of the entry
+//! that made it so; `t` where the log was cut: index, term, and the metadata log's offset at which the first entry's batch
+//! goes; `n` what this member was called when it was founded.
 
 use std::{collections::VecDeque, ops::ControlFlow};
 
@@ -90,6 +90,11 @@ fn decoded<T: Message + Default>(bytes: Option<Vec<u8>>, what: &'static str) -> 
     bytes.map(|bytes| T::decode(&*bytes).map_err(|_| Fault::BadStore { what })).transpose()
 }
 
+fn number(bytes: Option<Vec<u8>>, what: &'static str) -> Result<Option<u64>, Fault> {
+    let number = |bytes: Vec<u8>| bytes.try_into().map(u64::from_be_bytes);
+    bytes.map(|bytes| number(bytes).map_err(|_| Fault::BadStore { what })).transpose()
+}
+
 impl RaftStore {
     /// Opens what is there; gives the keys back when raft never ran on them.
     pub(crate) fn open(keys: Box<dyn Keys>) -> Result<Result<Self, Box<dyn Keys>>, Fault> {
@@ -98,13 +103,9 @@ impl RaftStore {
         let hard_state = decoded(keys.get(HARD_STATE)?, "the hard state")?.unwrap_or_default();
         let conf_state = decoded(keys.get(CONF_STATE)?, "the configuration")?
             .ok_or(Fault::BadStore { what: "the configuration" })?;
-        let name = keys.get(NAME)?.map(|bytes| {
-            let bytes = bytes.try_into().map_err(|_| Fault::BadStore { what: "this member's name" });
-            bytes.map(u64::from_be_bytes)
-        });
-        let conf_index =
-            keys.get(CONF_INDEX)?.and_then(|index| Some(u64::from_be_bytes(index.try_into().ok()?)));
-        let conf_index = conf_index.unwrap_or(0);
+        let name = number(keys.get(NAME)?, "this member's name")?;
+        // A store of before it was written down has none.
+        let conf_index = number(keys.get(CONF_INDEX)?, "the configuration's index")?.unwrap_or(0);
         let last = match keys.last(&entry_key(0), &entry_key(u64::MAX))? {
             Some((key, _)) => {
                 let index = key.get(1..9).and_then(|index| index.try_into().ok());
@@ -112,10 +113,7 @@ impl RaftStore {
             }
             None => cut.index,
         };
-        Ok(Ok(Self {
-            name: name.transpose()?,
-            ..Self::with(keys, hard_state, (conf_state, conf_index), cut, last)
-        }))
+        Ok(Ok(Self { name, ..Self::with(keys, hard_state, (conf_state, conf_index), cut, last) }))
     }
 
     /// Founds raft on empty keys: a member of this name, these voters, terms after `term`, the first batch at `offset`.
@@ -409,6 +407,32 @@ impl Storage for RaftStore {
                 self.snapshot_wanted.set(true);
                 Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryDisk;
+
+    #[test]
+    fn numbers_of_a_wrong_length_are_no_numbers() {
+        let founded = || {
+            let mut disk = MemoryDisk::default();
+            RaftStore::found(Box::new(disk.clone()), 7, vec![7, 8], 3, 0).expect("memory");
+            let opened = RaftStore::open(Box::new(disk.clone())).expect("whole").ok().expect("founded");
+            assert_eq!((opened.name(), opened.conf_index()), (Some(7), 1));
+            move |key: &[u8], value: &[u8]| {
+                Keys::write(&mut disk, vec![put(key, value.to_vec())], true).expect("memory");
+                RaftStore::open(Box::new(disk.clone())).err()
+            }
+        };
+        for key in [NAME, CONF_INDEX] {
+            for wrong in [&b""[..], &[0; 7], &[0; 9]] {
+                assert!(matches!(founded()(key, wrong), Some(Fault::BadStore { .. })), "{key:?} {wrong:?}");
+            }
+            assert!(founded()(key, &[0; 8]).is_none());
         }
     }
 }
