@@ -353,10 +353,11 @@ impl<M: Machine> Core<M> {
             }
             self.pursue_changes(ctx)?;
             self.give_answers(out);
-            if !self.raw.has_ready() {
+            if self.raw.has_ready() {
+                self.ready(ctx.now, out)?;
+            } else if !self.campaign_alone()? {
                 break;
             }
-            self.ready(ctx.now, out)?;
         }
         self.note_leader();
         self.housekeep(ctx)

@@ -202,6 +202,28 @@ fn a_power_cut_does_not_change_the_voters_once_more() {
     world.agree();
 }
 
+/// What made it the sole voter is committed and, after the power cut, not applied: it may not campaign before it is.
+#[test]
+fn a_sole_voter_leads_again_after_a_power_cut() {
+    let mut world = World::new(6, 2);
+    world.broker();
+    let leader = world.elected();
+    let other = 3 - leader;
+    let gone = VoterChange::Remove { id: other, directory_id: directory(other) };
+    let token = world.change(leader, gone);
+    world.until(5000, |world| world.changed.contains_key(&token));
+    assert_eq!(world.changed[&token], Ok(()));
+    // The one that was removed is forgotten, so that nobody is left to speak with.
+    world.kill(other, false);
+    world.skip(310_000);
+    world.broker();
+    world.create("before");
+    world.kill(leader, true);
+    world.start(leader);
+    world.create("after");
+    assert_eq!(world.topics(leader), 2);
+}
+
 #[test]
 fn voters_are_added_and_removed() {
     let mut world = World::new(1, 3);

@@ -5,7 +5,7 @@ use ottla_types::{Millis, NodeId};
 use raft::StateRole;
 
 use super::Core;
-use crate::ids::node_of;
+use crate::{Fault, ids::node_of};
 
 /// Ticks without a leader before an election (at least; at most twice that).
 pub(super) const ELECTION_TICKS: usize = 8;
@@ -137,6 +137,17 @@ impl<M: Machine> Core<M> {
         let wait = i64::try_from((ctx.rng)() % EARLY_MS).expect("a short time");
         self.clockwork.early = Some((ctx.now.plus(1 + wait), EARLY_TRIES));
         self.reseed_jitter(ctx);
+    }
+
+    /// A sole voter waits for nobody, and may have no ticks: raft-rs refuses its first campaign while a change of the
+    /// members is committed and not applied (after a power cut), and nothing would bring another. Whether it leads now.
+    pub(super) fn campaign_alone(&mut self) -> Result<bool, Fault> {
+        let log = &self.raw.raft.raft_log;
+        if self.leads() || self.leaving || !self.is_sole_voter() || log.applied < log.committed {
+            return Ok(false);
+        }
+        self.raw.campaign()?;
+        Ok(self.leads())
     }
 
     fn campaign_early(&mut self, ctx: &mut Ctx<'_>) {
