@@ -1,6 +1,6 @@
 //! This node's member of the metadata quorum: the controller on raft, over the metadata log of its log dir.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use ottla_config::{BrokerConfig, Loaded};
@@ -72,10 +72,7 @@ pub(crate) fn start(
     let running = ottla_raft::start(options, parts).context("Starting the metadata quorum")?;
     lines.connect(&running.handle);
     if config.quorum.auto_join {
-        let pace = auto_join::Pace {
-            period: Duration::from_millis(u64::from(config.quorum.fetch_timeout_ms.unsigned_abs())),
-            timeout_ms: config.quorum.request_timeout_ms,
-        };
+        let pace = auto_join::Pace::new(config.quorum.fetch_timeout_ms, config.quorum.request_timeout_ms);
         tokio::spawn(auto_join::join(identity, running.handle.clone(), pace));
     }
     Ok((running, reader))

@@ -16,12 +16,22 @@ use uuid::Uuid;
 
 use super::transport::{Identity, options, place};
 
+/// The shortest time between two questions, in milliseconds: as short as silence that begins an election.
+const MIN_PERIOD_MS: i32 = 80;
+
 /// How often it is asked, and how long the leader may take over it.
 pub(super) struct Pace {
-    /// `controller.quorum.fetch.timeout.ms`: time to follow first, and between two questions.
-    pub(super) period: Duration,
-    /// `controller.quorum.request.timeout.ms`.
-    pub(super) timeout_ms: i32,
+    period: Duration,
+    timeout_ms: i32,
+}
+
+impl Pace {
+    /// `fetch_timeout_ms` is `controller.quorum.fetch.timeout.ms`, which may be 0: time to follow first, and between two
+    /// questions. `timeout_ms` is `controller.quorum.request.timeout.ms`.
+    pub(super) fn new(fetch_timeout_ms: i32, timeout_ms: i32) -> Self {
+        let period = u64::from(fetch_timeout_ms.max(MIN_PERIOD_MS).unsigned_abs());
+        Self { period: Duration::from_millis(period), timeout_ms }
+    }
 }
 
 /// What is to be asked for next.
@@ -147,6 +157,12 @@ mod tests {
         assert_eq!(next(&quorum(1, &[(1, 10), (3, 29)])), Some(Step::Remove(Uuid::from_u128(29))));
         assert_eq!(next(&quorum(1, &[(1, 10), (2, 20)])), Some(Step::Add));
         assert_eq!(next(&quorum(1, &[(1, 10), (3, 30)])), None, "it votes");
+    }
+
+    #[test]
+    fn there_is_a_pause_between_two_questions() {
+        let period = |fetch_timeout_ms| Pace::new(fetch_timeout_ms, 1000).period.as_millis();
+        assert_eq!([0, 79, 81, 2000].map(period), [80, 80, 81, 2000]);
     }
 
     #[test]
