@@ -10,9 +10,16 @@ _taken: set[int] = set()
 _dice = random.Random(os.getpid())
 
 
+def own_share(first: int, last: int, worker: int, workers: int) -> tuple[int, int]:
+    """This worker's part of a range: the ports of a broker that is down for a moment must stay its own."""
+    size = (last - first + 1) // workers
+    return first + worker * size, first + (worker + 1) * size - 1
+
+
 def free_port() -> int:
-    """A port nobody listens on, handed out once per process. Workers start looking at different places."""
-    first, last = settings.PORTS
+    """A port nobody listens on, handed out once per process, of this worker's share."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first, last = own_share(*settings.PORTS, worker, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
     for _ in range(2000):
         port = _dice.randint(first, last)
         if port in _taken:

@@ -27,7 +27,7 @@ KAFKA_BROKER_VERSION = "4.4.0"
 KAFKA_TOOLS_VERSION = "4.3.1"
 
 #: First and last port brokers may listen on.
-PORTS = tuple(int(p) for p in os.environ.get("COMPAT_PORTS", "27000-28999").split("-"))
+PORTS = tuple(int(p) for p in os.environ.get("COMPAT_PORTS", "27000-31999").split("-"))
 
 #: How long anything that will certainly happen may take. It bounds a hanging test and is never the thing measured:
 #: a slow machine makes tests slow, not red.
