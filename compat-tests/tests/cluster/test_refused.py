@@ -1,4 +1,4 @@
-"""What is answered to a batch whose predecessor on the same connection was refused a moment ago."""
+"""What is answered to a batch whose predecessor was refused a moment ago."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import signal
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from harness import settings
-from harness.chaos import make_topic
+from harness.chaos import elect_preferred, make_topic
 from harness.raw import build_batch
 from harness.raw import produce_v8 as produce
 from harness.rdkafka import admin
@@ -14,7 +14,7 @@ from harness.view import partitions
 from harness.waiting import until
 from harness.wire import Connection
 
-NOT_ENOUGH_REPLICAS, OUT_OF_ORDER_SEQUENCE_NUMBER = 19, 45
+NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, OUT_OF_ORDER_SEQUENCE_NUMBER = 6, 19, 45
 TOPIC, PRODUCER_ID = "refused", 4711
 
 
@@ -48,3 +48,39 @@ def test_a_batch_behind_a_refused_one(new_cluster):
         behind = NOT_ENOUGH_REPLICAS if settings.TARGET == "ottla" else OUT_OF_ORDER_SEQUENCE_NUMBER
         assert [send(one, 2), send(one, 3)] == [behind] * 2
         assert [send(one, sequence) for sequence in (1, 2, 3, 5)] == [0, 0, 0, OUT_OF_ORDER_SEQUENCE_NUMBER]
+
+
+def test_a_batch_ahead_of_one_that_the_leader_before_refused(new_cluster):
+    """librdkafka can send a batch to the new leader before it has put back what the old one refused. Kafka tells the gap,
+    and librdkafka ends its epoch. Ottla's new leader puts it down to the old one, once."""
+    cluster = new_cluster("1+2").start()
+    make_topic(cluster, TOPIC, 1, 2)
+    first = cluster.nodes[partitions(cluster, TOPIC)[0].leader]
+    second = next(node for node in cluster.brokers if node is not first)
+
+    def send(on: Connection, sequence: int) -> int:
+        return produce(on, TOPIC, build_batch([b"v"], producer_id=PRODUCER_ID, epoch=0, sequence=sequence))[0]
+
+    def led_by(node) -> bool:
+        seen = partitions(cluster, TOPIC).get(0)
+        return seen is not None and seen.leader == node.number and len(seen.isr) == 2
+
+    with Connection(first) as one:
+        assert [send(one, 0), send(one, 2)] == [0, OUT_OF_ORDER_SEQUENCE_NUMBER], "of what it took itself a leader knows the order"
+    os.kill(first.pid, signal.SIGTERM)
+    first.process.wait(timeout=2 * settings.PATIENCE)
+    until("the other leader", lambda: partitions(cluster, TOPIC)[0].leader == second.number)
+    once = NOT_LEADER_OR_FOLLOWER if settings.TARGET == "ottla" else OUT_OF_ORDER_SEQUENCE_NUMBER
+    with Connection(second) as one:
+        until("the new leader", lambda: send(one, 0) == 0)
+        assert [send(one, 2), send(one, 3)] == [once] * 2
+        assert [send(one, 2), send(one, 3)] == [OUT_OF_ORDER_SEQUENCE_NUMBER] * 2, "what is lost is told"
+        assert [send(one, sequence) for sequence in (1, 2, 3, 5)] == [0, 0, 0, OUT_OF_ORDER_SEQUENCE_NUMBER]
+    first.begin()
+    first.wait_started()
+    until("both in sync", lambda: len(partitions(cluster, TOPIC)[0].isr) == 2)
+    elect_preferred(cluster)
+    until("the first leader again", lambda: led_by(first))
+    with Connection(first) as one:
+        until("its lead", lambda: send(one, 3) == 0)
+        assert [send(one, sequence) for sequence in (5, 4, 5)] == [once, 0, 0]

@@ -1,6 +1,6 @@
 //! One replica: who leads, what may be appended, how far it is replicated and readable.
 
-use ottla_types::{ErrorCode, LeaderEpoch, Millis, NO_LEADER, NodeId, Offset};
+use ottla_types::{ErrorCode, LeaderEpoch, Millis, NO_LEADER, NodeId, Offset, ProducerId};
 
 use crate::{
     BatchFacts, Brokers, EpochEnd, FollowerFetch, IsrAnswer, IsrProposal, LeaderEpochs, LeaderTerm, Origin,
@@ -359,6 +359,16 @@ impl Partition {
                 Admitted::Duplicate { base_offset, last_offset, timestamp }
             }
         })
+    }
+
+    /// The epoch of this leader, if it has taken nothing of the producer itself: all that it knows of it, other leaders
+    /// may have written. None where nobody else ever could.
+    #[must_use]
+    pub fn inherited(&self, producer: ProducerId) -> Option<LeaderEpoch> {
+        let Office::Leader(leader) = &self.office else { return None };
+        let last = self.producers.get(producer)?.last_offset()?;
+        let (epoch, start) = self.epochs.latest()?;
+        (!leader.remotes.is_empty() && epoch == leader.leader_epoch && last < start).then_some(epoch)
     }
 
     /// A batch is in the log, as `batch` says; `end` when it is the end of a transaction. `wall` is the wall clock.

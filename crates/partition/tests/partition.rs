@@ -71,8 +71,7 @@ impl Node {
         }
     }
 
-    fn append(&mut self, count: i64, all: bool) -> String {
-        let mut facts = self.facts(count);
+    fn append(&mut self, mut facts: BatchFacts, all: bool) -> String {
         match self.partition.admit(&facts, Origin::Client, all) {
             Ok(Admitted::Append { base_offset, leader_epoch }) => {
                 facts.base_offset += base_offset;
@@ -149,7 +148,19 @@ impl Runner for Node {
             }
             "append" => {
                 let count = args.next_pos().map_or(Ok(1), |arg| arg.parse())?;
-                out = self.append(count, args.take_key("all").map_or(Ok(false), str::parse)?);
+                let mut facts = self.facts(count);
+                // producer=ID sequence=FIRST: by an idempotent producer
+                if let Some(id) = args.take_key("producer") {
+                    facts.producer_id = id.parse()?;
+                    facts.epoch = 0;
+                    facts.first_sequence = args.take_key("sequence").ok_or("sequence")?.parse()?;
+                    facts.last_sequence = facts.first_sequence + i32::try_from(count)? - 1;
+                }
+                out = self.append(facts, args.take_key("all").map_or(Ok(false), str::parse)?);
+            }
+            "inherited" => {
+                let epoch = self.partition.inherited(args.next_pos().ok_or("producer")?.parse()?);
+                out = epoch.map_or("no".to_owned(), |epoch| format!("in epoch {epoch}"));
             }
             "fetched" => {
                 let broker = args.next_pos().ok_or("broker")?.parse()?;

@@ -97,13 +97,15 @@ pub struct ProduceRefusal {
     pub record_errors: Vec<(i32, Option<String>)>,
     /// First offset of the log; -1 when the batch never got that far.
     pub log_start: Offset,
+    /// The leader's epoch, if all that it knows of the producer was written before ([`ottla_partition::Partition::inherited`]).
+    pub inherited: Option<LeaderEpoch>,
 }
 
 impl ProduceRefusal {
     /// A code and nothing more.
     #[must_use]
     pub fn code(code: ErrorCode) -> Self {
-        Self { code, message: None, record_errors: Vec::new(), log_start: -1 }
+        Self { code, message: None, record_errors: Vec::new(), log_start: -1, inherited: None }
     }
 
     fn of_batch(refusal: Refusal, log_start: Offset) -> Self {
@@ -113,6 +115,7 @@ impl ProduceRefusal {
             message: (!refusal.message.is_empty()).then_some(refusal.message),
             record_errors: refusal.record_errors,
             log_start: if early { -1 } else { log_start },
+            inherited: None,
         }
     }
 }
@@ -152,6 +155,7 @@ impl ReplicaManager {
             let admitted = owned.partition.admit(&facts, options.origin, options.acks == -1);
             let admitted = admitted.map_err(|refusal| ProduceRefusal {
                 log_start: owned.partition.log_start(),
+                inherited: owned.partition.inherited(facts.producer_id),
                 ..ProduceRefusal::code(refusal.code())
             })?;
             match admitted {

@@ -85,6 +85,12 @@ impl ProducerState {
         self.batches().last().map_or(-1, |batch| batch.last_sequence)
     }
 
+    /// Offset of the last record of this epoch, if there is one.
+    #[must_use]
+    pub fn last_offset(&self) -> Option<Offset> {
+        self.batches().last().map(|batch| batch.last_offset)
+    }
+
     pub(super) fn batches(&self) -> &[Remembered] {
         &self.batches[..usize::from(self.held)]
     }

@@ -5,8 +5,8 @@
 //! alone, when the disk has it too; after `timeout_ms` with REQUEST_TIMED_OUT. Other values: INVALID_REQUIRED_ACKS.
 //! Everything is appended before the handler returns, so the order on a connection is the order in the log.
 //! A duplicate of one of the last five batches is answered with its offsets, as the success it is. A batch that leaves a
-//! gap because the one before it on the connection was just refused is refused like that one ([`Refused`]); Kafka says
-//! OUT_OF_ORDER_SEQUENCE_NUMBER.
+//! gap because the one before it was just refused, by us or by the leader before us, is refused like that one
+//! ([`Refused`]); Kafka says OUT_OF_ORDER_SEQUENCE_NUMBER.
 //!
 //! Versions: 0–2 are advertised, because librdkafka before 2.11 probes for them (KAFKA-18659), and not served; 3 batch
 //! format 2 and transactional ids; 5 log start; 7 zstd (KIP-110); 8 record errors (KIP-467); 9 flexible; 10 current
@@ -160,7 +160,13 @@ impl Turn<'_> {
                         topic: (id, name.as_str().into()),
                         partition: index,
                     };
-                    let code = self.handler.refused.answer(lane, partition.records.as_deref(), refusal.code);
+                    let known = &self.handler.refused;
+                    let code = known.answer(
+                        lane,
+                        partition.records.as_deref(),
+                        refusal.code,
+                        refusal.inherited,
+                    );
                     self.refused(index, ProduceRefusal { code, ..refusal }, (id, &name))
                 }
             });

@@ -6,13 +6,21 @@
 //! new one, also what a leader had written that resigned before it could acknowledge: those records are in the log twice,
 //! and no broker can tell. Refused like the batch before, it is sent again behind that one, in the same epoch.
 //!
-//! A gap that no refusal explains is answered as it is: something is lost, and the client must know.
+//! The batch before may as well have been refused by the leader before this one: a client that turns to the new leader
+//! the moment the old one's answer is there can send the next batch ahead of the refused one (librdkafka does when its
+//! threads for the two brokers meet in that moment). So a leader that has taken nothing of a producer yet refuses the
+//! first gap with NOT_LEADER_OR_FOLLOWER, after which clients send everything again in its order.
+//!
+//! A gap that no refusal can explain, or one told a second time, is answered as it is: something is lost, and the
+//! client must know.
 
 use std::collections::HashMap;
 
 use ottla_partition::next_sequence;
 use ottla_records::BatchHeader;
-use ottla_types::{ErrorCode, NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence, TopicId};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence, TopicId,
+};
 use parking_lot::Mutex;
 
 /// So many producers of partitions are remembered; when there are more, all are forgotten, which costs what Kafka costs.
@@ -36,6 +44,8 @@ struct Last {
     /// What the batch behind it begins with.
     next: Sequence,
     code: ErrorCode,
+    /// The leader epoch in which a gap was put down to the leader before: once in each.
+    excused: Option<LeaderEpoch>,
 }
 
 /// The refusals that are remembered, of all connections.
@@ -45,12 +55,14 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// What a batch is answered that is refused with `code`.
+    /// What a batch is answered that is refused with `code` by a leader that has taken nothing of the producer in its
+    /// epoch `inherited`.
     pub(super) fn answer(
         &self,
         lane: impl FnOnce() -> Lane,
         batch: Option<&[u8]>,
         code: ErrorCode,
+        inherited: Option<LeaderEpoch>,
     ) -> ErrorCode {
         let gap = code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
         if !gap && !passes(code) {
@@ -66,18 +78,19 @@ impl Refused {
             return code;
         }
         let mut last = self.last.lock();
-        if gap {
-            let Some(before) = last.get_mut(&key) else { return code };
-            if before.epoch != epoch || before.next != header.base_sequence {
-                return code;
+        let before = last.get(&key).filter(|before| before.epoch == epoch).copied();
+        let (code, excused) = match before {
+            _ if !gap => (code, before.and_then(|before| before.excused)),
+            Some(before) if before.next == header.base_sequence => (before.code, before.excused),
+            _ if inherited.is_some() && before.and_then(|before| before.excused) != inherited => {
+                (ErrorCode::NOT_LEADER_OR_FOLLOWER, inherited)
             }
-            before.next = next;
-            return before.code;
-        }
+            _ => return code,
+        };
         if last.len() >= MOST && !last.contains_key(&key) {
             last.clear();
         }
-        last.insert(key, Last { epoch, next, code });
+        last.insert(key, Last { epoch, next, code, excused });
         code
     }
 }
@@ -118,7 +131,12 @@ mod tests {
 
     /// The answer to a batch of producer 7 on connection 1.
     fn tell(refused: &Refused, (epoch, sequence): (i16, i32), records: usize, code: ErrorCode) -> ErrorCode {
-        refused.answer(|| lane(1, 0), Some(&batch(7, epoch, sequence, records)), code)
+        refused.answer(|| lane(1, 0), Some(&batch(7, epoch, sequence, records)), code, None)
+    }
+
+    /// The answer to a gap that a leader sees in its epoch `term`, before it has taken anything of the producer.
+    fn new_leader(refused: &Refused, connection: u64, sequence: i32, term: i32) -> ErrorCode {
+        refused.answer(|| lane(connection, 0), Some(&batch(7, 0, sequence, 1)), GAP, Some(term))
     }
 
     #[test]
@@ -140,10 +158,23 @@ mod tests {
         assert_eq!(tell(&refused, (0, 7), 1, GAP), GAP, "another batch is missing");
         assert_eq!(tell(&refused, (1, 6), 1, GAP), GAP, "another epoch");
         let of = |connection, partition, id| {
-            refused.answer(|| lane(connection, partition), Some(&batch(id, 0, 6, 1)), GAP)
+            refused.answer(|| lane(connection, partition), Some(&batch(id, 0, 6, 1)), GAP, None)
         };
         assert_eq!([of(2, 0, 7), of(1, 1, 7), of(1, 0, 8)], [GAP; 3]);
         assert_eq!(of(1, 0, 7), NOT_LEADER);
+    }
+
+    #[test]
+    fn a_new_leader_puts_the_first_gap_down_to_the_one_before() {
+        let refused = Refused::default();
+        assert_eq!(new_leader(&refused, 1, 8, 3), NOT_LEADER);
+        assert_eq!(new_leader(&refused, 1, 9, 3), NOT_LEADER, "and what is behind it");
+        assert_eq!(tell(&refused, (0, 8), 1, GAP), GAP, "not when it has taken something");
+        assert_eq!(new_leader(&refused, 1, 8, 3), GAP, "nor again, or what is lost would never be told");
+        assert_eq!(tell(&refused, (0, 8), 1, ErrorCode::NOT_ENOUGH_REPLICAS), ErrorCode::NOT_ENOUGH_REPLICAS);
+        assert_eq!(new_leader(&refused, 1, 8, 3), GAP, "whatever else was refused meanwhile");
+        assert_eq!(new_leader(&refused, 1, 8, 5), NOT_LEADER, "but in another term");
+        assert_eq!(new_leader(&refused, 2, 8, 3), NOT_LEADER, "and to another client");
     }
 
     #[test]
@@ -169,7 +200,8 @@ mod tests {
         let refused = Refused::default();
         let plain = batch(-1, -1, -1, 1);
         for batch in [None, Some(&b"short"[..]), Some(&plain[..])] {
-            assert_eq!(refused.answer(|| lane(1, 0), batch, NOT_LEADER), NOT_LEADER);
+            assert_eq!(refused.answer(|| lane(1, 0), batch, NOT_LEADER, None), NOT_LEADER);
+            assert_eq!(refused.answer(|| lane(1, 0), batch, GAP, Some(1)), GAP);
         }
         assert!(refused.last.lock().is_empty());
     }
@@ -178,11 +210,11 @@ mod tests {
     fn memory_is_bounded() {
         let refused = Refused::default();
         for connection in 0..2 * MOST as u64 + 10 {
-            refused.answer(|| lane(connection, 0), Some(&batch(7, 0, 0, 1)), NOT_LEADER);
+            refused.answer(|| lane(connection, 0), Some(&batch(7, 0, 0, 1)), NOT_LEADER, None);
         }
         assert!(refused.last.lock().len() <= MOST);
         let long = Lane { topic: (TopicId::ZERO, "t".repeat(LONGEST_NAME + 1).into()), ..lane(0, 0) };
-        refused.answer(|| long.clone(), Some(&batch(7, 0, 0, 1)), NOT_LEADER);
-        assert_eq!(refused.answer(|| long, Some(&batch(7, 0, 1, 1)), GAP), GAP);
+        refused.answer(|| long.clone(), Some(&batch(7, 0, 0, 1)), NOT_LEADER, None);
+        assert_eq!(refused.answer(|| long, Some(&batch(7, 0, 1, 1)), GAP, Some(1)), GAP);
     }
 }
