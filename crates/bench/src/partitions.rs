@@ -17,7 +17,8 @@ use rdkafka::{
 
 use crate::args::Args;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Kafka needs minutes for ten thousand partitions after a kill.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 pub fn run(args: &Args) -> Result<()> {
     let (topic, partitions): (&str, i32) = (args.text("topic")?, args.number("partitions")?);

@@ -269,8 +269,11 @@ impl Core {
         FIRST_BACKOFF_MS.saturating_mul(1 << failures.min(20)).min(self.backoff_max_ms)
     }
 
-    /// The fetch was answered. False when the answer holds nothing.
+    /// The fetch was answered. False when the answer holds nothing, or is of a connection that is no more.
     pub(crate) fn answered(&mut self, now: Millis, error: ErrorCode, session_id: i32) -> bool {
+        if !self.session.is_asking() {
+            return false;
+        }
         let whole = self.session.answered(error, session_id);
         if whole {
             self.failures = 0;

@@ -36,6 +36,8 @@ pub(crate) struct Session {
     held: BTreeMap<TopicPartitionId, Wish>,
     /// Partitions whose wish may differ from what is held.
     changed: BTreeSet<TopicPartitionId>,
+    /// A request of this session is under way.
+    asking: bool,
 }
 
 impl Session {
@@ -55,6 +57,7 @@ impl Session {
         all: impl Iterator<Item = (TopicPartitionId, Wish)>,
         wish: impl Fn(&TopicPartitionId) -> Option<Wish>,
     ) -> Asked {
+        self.asking = true;
         let changed = std::mem::take(&mut self.changed);
         let mut asked = Asked { session_id: self.id, session_epoch: self.epoch, ..Asked::default() };
         if self.epoch == 0 {
@@ -79,8 +82,14 @@ impl Session {
         asked
     }
 
+    /// Whether an answer is awaited; what else comes answers what was asked before this session.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asking
+    }
+
     /// The leader answered. False when the answer holds nothing: everything is to be asked anew.
     pub(crate) fn answered(&mut self, error: ErrorCode, session_id: i32) -> bool {
+        self.asking = false;
         match error {
             ErrorCode::NONE if session_id == 0 => {
                 // There is no session, or no longer one; what the answer tells holds all the same.
@@ -105,6 +114,7 @@ impl Session {
 
     /// Whether the leader has this request or not is not known: the session is closed and another begun.
     pub(crate) fn lost(&mut self) {
+        self.asking = false;
         self.epoch = 0;
     }
 }

@@ -161,12 +161,8 @@ impl Turn<'_> {
                         partition: index,
                     };
                     let known = &self.handler.refused;
-                    let code = known.answer(
-                        lane,
-                        partition.records.as_deref(),
-                        refusal.code,
-                        refusal.inherited,
-                    );
+                    let code =
+                        known.answer(lane, partition.records.as_deref(), refusal.code, refusal.inherited);
                     self.refused(index, ProduceRefusal { code, ..refusal }, (id, &name))
                 }
             });

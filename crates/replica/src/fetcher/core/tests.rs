@@ -168,3 +168,19 @@ fn a_leader_that_does_not_answer_is_left_alone() {
     let mut nothing = Core::new(1000);
     assert_eq!(nothing.next(Millis(0)), Step::Rest(None));
 }
+
+#[test]
+fn an_answer_from_before_a_reconnection_does_not_count() {
+    let mut core = core(2);
+    fetch(&mut core, 0);
+    core.reconnect();
+    assert!(!core.answered(Millis(1), ErrorCode::NONE, 7));
+    let asked = fetch(&mut core, 1);
+    assert_eq!(
+        (asked.session_id, asked.session_epoch, named(&asked).len()),
+        (0, 0, 2),
+        "all of it is asked anew"
+    );
+    assert!(core.answered(Millis(2), ErrorCode::NONE, 8));
+    assert_eq!(fetch(&mut core, 2).session_epoch, 1);
+}

@@ -18,9 +18,7 @@ use std::collections::HashMap;
 
 use ottla_partition::next_sequence;
 use ottla_records::BatchHeader;
-use ottla_types::{
-    ErrorCode, LeaderEpoch, NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence, TopicId,
-};
+use ottla_types::{ErrorCode, LeaderEpoch, NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence, TopicId};
 use parking_lot::Mutex;
 
 /// So many producers of partitions are remembered; when there are more, all are forgotten, which costs what Kafka costs.
