@@ -22,6 +22,17 @@ const OBSERVER_MS: i64 = 300_000;
 /// Observers that are remembered.
 const OBSERVERS: usize = 10_000;
 
+/// Why nothing is taken from a node of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// Static voters know the sender by its node id alone, and another process speaks for that node: two that vote in one
+    /// name could elect two leaders.
+    Rival,
+    /// It speaks as the voter of its node id, which is in this other directory by the log: its disk was replaced, and with
+    /// it went whom it had voted for (KIP-853).
+    OtherDirectory(Uuid),
+}
+
 /// Why a command was not carried out, or is not known to have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
@@ -173,24 +184,31 @@ impl<M: Machine> Handle<M> {
     /// it sends in another's name is dropped. `speaks_as` is raft's name that it says it has; an older process does not
     /// say it, and is known by its messages.
     ///
-    /// False, and nothing is taken, when static voters know the sender by its node id alone and another process speaks
-    /// for that node: two that vote in one name could elect two leaders.
+    /// # Errors
+    /// Nothing is taken: the sender speaks for another.
     pub fn deliver(
         &self,
         connection: u64,
         sender: Seen,
         speaks_as: Option<u64>,
         messages: Vec<Message>,
-    ) -> bool {
+    ) -> Result<(), Stranger> {
+        let plain = raft_id(sender.id, Uuid::nil());
+        let voter = self.other_voter(&sender);
+        if let Some(directory) = voter
+            && speaks_as.or_else(|| Some(messages.first()?.from)) == Some(plain)
+        {
+            return Err(Stranger::OtherDirectory(directory));
+        }
         let mut connections = self.shared.connections.lock();
         let rival = |other: &Seen| other.id == sender.id && other.directory_id != sender.directory_id;
         if self.status.borrow().kraft_version == 0 && connections.values().any(rival) {
-            return false;
+            return Err(Stranger::Rival);
         }
         let known = connections.insert(connection, sender.clone());
         drop(connections);
         let own = raft_id(sender.id, sender.directory_id);
-        let names = [if self.is_another(&sender) { own } else { raft_id(sender.id, Uuid::nil()) }, own];
+        let names = [if voter.is_some() { own } else { plain }, own];
         let mut messages = messages.into_iter().filter(|message| names.contains(&message.from)).peekable();
         // A member of nothing says so until it is one.
         if known.as_ref() != Some(&sender) || messages.peek().is_none() {
@@ -198,15 +216,18 @@ impl<M: Machine> Handle<M> {
             self.tell(Event::Seen(sender, speaks_as));
         }
         messages.for_each(|one| self.step(one));
-        true
+        Ok(())
     }
 
-    /// Whether it has the number of a voter whose directory is in the log, and another directory.
-    fn is_another(&self, sender: &Seen) -> bool {
-        let known = |voter: &ReplicaView| {
+    /// The directory of the voter that has the sender's number, if the log says it and it is another.
+    fn other_voter(&self, sender: &Seen) -> Option<Uuid> {
+        let another = |voter: &&ReplicaView| {
             voter.id == sender.id && !voter.directory_id.is_nil() && voter.directory_id != sender.directory_id
         };
-        self.status.borrow().kraft_version > 0 && self.shared.view.lock().voters.iter().any(known)
+        if self.status.borrow().kraft_version == 0 {
+            return None;
+        }
+        self.shared.view.lock().voters.iter().find(another).map(|voter| voter.directory_id)
     }
 
     /// A connection was closed. When it was the last one of the node that leads, that node has probably died.

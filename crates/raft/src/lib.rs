@@ -34,7 +34,7 @@ pub use core::{Core, Options, Output, QuorumView, ReplicaView, Seen, Sink, Voter
 pub use disk::{Change, Disk, Files, Keys, Pair, Visit};
 pub use driver::{Parts, Publish, Running, Transport, start};
 pub use fault::Fault;
-pub use handle::{Handle, Status, SubmitError};
+pub use handle::{Handle, Status, Stranger, SubmitError};
 pub use ids::{node_of, raft_id};
 pub use log::FactLog;
 pub use membership::{Founding, Membership, write_bootstrap};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use futures::{FutureExt, future::BoxFuture};
 use ottla_controller::{Answer, Command, Controller};
-use ottla_raft::{Handle, Message, QuorumView, Seen, Status, SubmitError, VoterChange};
+use ottla_raft::{Handle, Message, QuorumView, Seen, Status, Stranger, SubmitError, VoterChange};
 use ottla_types::{ApiError, ErrorCode, Millis, NodeId, Offset};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -26,13 +26,27 @@ pub trait Quorum: Send + Sync + 'static {
     /// Changes who votes.
     fn change_voters(&self, change: VoterChange) -> BoxFuture<'static, Result<(), ApiError>>;
 
-    /// Messages of another member, which says that it speaks in this raft name, came over a connection. False when another
-    /// process speaks for that node.
-    fn deliver(&self, connection: u64, sender: Seen, speaks_as: Option<u64>, messages: Vec<Message>) -> bool;
+    /// Messages of another member, which says that it speaks in this raft name, came over a connection.
+    ///
+    /// # Errors
+    /// It speaks for another.
+    fn deliver(
+        &self,
+        connection: u64,
+        sender: Seen,
+        speaks_as: Option<u64>,
+        messages: Vec<Message>,
+    ) -> Result<(), Stranger>;
 }
 
 impl Quorum for Handle<Controller> {
-    fn deliver(&self, connection: u64, sender: Seen, speaks_as: Option<u64>, messages: Vec<Message>) -> bool {
+    fn deliver(
+        &self,
+        connection: u64,
+        sender: Seen,
+        speaks_as: Option<u64>,
+        messages: Vec<Message>,
+    ) -> Result<(), Stranger> {
         Self::deliver(self, connection, sender, speaks_as, messages)
     }
 

@@ -206,6 +206,12 @@ fn words(code: ErrorCode) -> String {
         ErrorCode::INVALID_VOTER_KEY => {
             format!("another process with this node.id is a member of the quorum ({code})")
         }
+        ErrorCode::VOTER_NOT_FOUND => format!(
+            "the voter with this node.id has another directory id ({code}); if its disk was replaced, start this node with \
+             controller.quorum.bootstrap.servers instead of controller.quorum.voters, and let it take the voter's place: \
+             by itself with controller.quorum.auto.join.enable=true, or by kafka-metadata-quorum.sh remove-controller \
+             and add-controller"
+        ),
         code => code.to_string(),
     }
 }
@@ -247,7 +253,10 @@ pub(super) fn place<'a>(places: &'a [VoterEndpoint], identity: &Identity) -> Opt
 
 /// Whether somebody does not want this node; another code says that it spoke to itself.
 fn is_refusal(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::INCONSISTENT_CLUSTER_ID | ErrorCode::INVALID_VOTER_KEY)
+    matches!(
+        code,
+        ErrorCode::INCONSISTENT_CLUSTER_ID | ErrorCode::INVALID_VOTER_KEY | ErrorCode::VOTER_NOT_FOUND
+    )
 }
 
 /// While there is no leader: tells all nodes that may know one that this node is there, and where.

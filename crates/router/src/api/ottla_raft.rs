@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use ottla_protocol::messages::{OttlaRaftRequest, OttlaRaftResponse};
-use ottla_raft::{Seen, VoterEndpoint};
+use ottla_raft::{Seen, Stranger, VoterEndpoint};
 use ottla_types::{ErrorCode, NodeId};
 use tracing::debug;
 
@@ -88,14 +88,26 @@ impl Handler for OttlaRaft {
             }
             let directory = sender.directory_id;
             let speaks_as = Some(request.speaks_as).filter(|name| *name != 0);
-            if !self.quorum.deliver(ctx.connection, sender, speaks_as, messages) {
+            if let Err(stranger) = self.quorum.deliver(ctx.connection, sender, speaks_as, messages) {
+                let (why, refusal) = match stranger {
+                    Stranger::Rival => (
+                        format!(
+                            "another process with this node.id is a member of the quorum (its directory id is not \
+                             {directory})"
+                        ),
+                        ErrorCode::INVALID_VOTER_KEY,
+                    ),
+                    Stranger::OtherDirectory(voter) => (
+                        format!("the voter with this node.id has directory id {voter}, it has {directory}"),
+                        ErrorCode::VOTER_NOT_FOUND,
+                    ),
+                };
                 self.told.warn(format!(
-                    "Controller {} at {} was refused: another process with this node.id is a member of the quorum (its \
-                     directory id is not {directory})",
+                    "Controller {} at {} was refused: {why}",
                     request.from,
                     ctx.peer.ip()
                 ));
-                code = ErrorCode::INVALID_VOTER_KEY;
+                code = refusal;
             }
         }
         Reply::Now(OttlaRaftResponse { error_code: code.0, ..OttlaRaftResponse::default() })
@@ -126,6 +138,7 @@ mod tests {
             (request("here", 1, 1, 5), ErrorCode::INVALID_REQUEST),
             (request("here", 2, 3, 5), ErrorCode::INVALID_REQUEST),
             (request("here", 2, 1, 9), ErrorCode::INVALID_VOTER_KEY),
+            (request("here", 2, 1, 8), ErrorCode::VOTER_NOT_FOUND),
         ] {
             assert_eq!(ErrorCode(ask(&node, 0, request).await.error_code), code);
         }

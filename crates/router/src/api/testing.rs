@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use ottla_controller::{Answer, Command};
 use ottla_metadata::{ControllerRegistration, Endpoint, Image, ImageCell};
 use ottla_net::{Frame, Part};
-use ottla_raft::{Message, QuorumView, Seen, SnapshotId, Status, SubmitError, VoterChange};
+use ottla_raft::{Message, QuorumView, Seen, SnapshotId, Status, Stranger, SubmitError, VoterChange};
 use ottla_records::{Batch, BatchBuilder};
 use ottla_types::{ApiError, Clock, LeaderEpoch, Millis, NodeId, Offset};
 use parking_lot::Mutex;
@@ -57,9 +57,13 @@ impl Quorum for FakeQuorum {
         self.status.subscribe()
     }
 
-    fn deliver(&self, _: u64, sender: Seen, _: Option<u64>, _: Vec<Message>) -> bool {
-        // Directory 9 is a second process of its node.
-        sender.directory_id != Uuid::from_u128(9)
+    fn deliver(&self, _: u64, sender: Seen, _: Option<u64>, _: Vec<Message>) -> Result<(), Stranger> {
+        // Directory 9 is a second process of its node, 8 not that of the voter.
+        match sender.directory_id.as_u128() {
+            9 => Err(Stranger::Rival),
+            8 => Err(Stranger::OtherDirectory(Uuid::from_u128(5))),
+            _ => Ok(()),
+        }
     }
 
     fn observer_fetched(&self, replica: NodeId, directory: Uuid, offset: Offset, _: Millis) {
