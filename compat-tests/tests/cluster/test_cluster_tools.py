@@ -452,12 +452,13 @@ def test_a_controller_comes_back_on_another_disk_by_itself(new_cluster, tools):
     gone.kill()
     shutil.rmtree(gone.data)
     if settings.TARGET == "ottla":
-        # Kafka's follows as an observer. Ottla's is no static voter any more, and is told how to become one.
+        # Kafka's follows as an observer; Ottla's is told how to come back.
         gone.begin()
         until("the refusal", lambda: "has another directory id (VOTER_NOT_FOUND)" in gone.log)
         others = [n for n in cluster.controllers if n is not gone]
         assert any(f"Controller {gone.number} at 127.0.0.1 was refused: the voter with this node.id has directory id" in n.log for n in others)
         gone.kill()
+        shutil.rmtree(gone.data)
     cluster.quorum, cluster.initial = "dynamic", [n for n in cluster.initial if n is not gone]
     gone.overrides = {"controller.quorum.auto.join.enable": "true"}
     gone.configure()

@@ -126,6 +126,8 @@ pub struct Core<M: Machine> {
     /// Whether this member is about to stop, and should not lead.
     leaving: bool,
     noted: (Option<NodeId>, LeaderEpoch),
+    /// From whom a message was refused last, and why: members repeat themselves several times a second.
+    refused: Option<(u64, String)>,
 }
 
 pub(crate) fn epoch_of(term: u64) -> LeaderEpoch {
@@ -182,6 +184,7 @@ impl<M: Machine> Core<M> {
             heard: HashMap::new(),
             leaving: false,
             noted: (None, 0),
+            refused: None,
             options,
         };
         core.reseed_jitter(ctx);
@@ -257,11 +260,12 @@ impl<M: Machine> Core<M> {
     /// A message from another member. One that does not make sense is dropped, as a network may.
     pub fn step(&mut self, message: Message, ctx: &mut Ctx<'_>) {
         if let Err(why) = self.check(&message) {
-            let kind = message.msg_type;
-            tracing::warn!(
-                "A raft message (type {kind}) from {:?} was refused: {why}",
-                node_of(message.from)
-            );
+            let (kind, node) = (message.msg_type, node_of(message.from));
+            let refused = Some((message.from, why.to_string()));
+            if self.refused != refused {
+                tracing::warn!("A raft message (type {kind}) from {node:?} was refused: {why}");
+                self.refused = refused;
+            }
             return;
         }
         let from = message.from;

@@ -149,6 +149,8 @@ fn is_snapshot(message: &Message) -> bool {
 /// A member's line.
 async fn line(lines: Weak<Inner>, to: u64, mut queue: mpsc::Receiver<Message>) {
     let mut peer: Option<Peer> = None;
+    // Said once, not with every message that is sent in vain.
+    let mut told = None;
     while let Some(first) = queue.recv().await {
         let Some(lines) = lines.upgrade() else { return };
         let (snapshot, messages) = gather(first, &mut queue);
@@ -168,12 +170,12 @@ async fn line(lines: Weak<Inner>, to: u64, mut queue: mpsc::Receiver<Message>) {
             quorum.snapshot_sent(to, delivered);
         }
         match sent {
-            Ok(0) => {}
+            Ok(0) => told = None,
             Ok(code) => {
-                warn!(
-                    "Controller {node} refused messages of the metadata quorum: {}",
-                    words(ErrorCode(code))
-                );
+                if told.replace(code) != Some(code) {
+                    let why = words(ErrorCode(code));
+                    warn!("Controller {node} refused messages of the metadata quorum: {why}");
+                }
                 quorum.unreachable(to);
                 // It will not think better of it soon.
                 tokio::time::sleep(PATIENCE).await;
@@ -207,10 +209,10 @@ fn words(code: ErrorCode) -> String {
             format!("another process with this node.id is a member of the quorum ({code})")
         }
         ErrorCode::VOTER_NOT_FOUND => format!(
-            "the voter with this node.id has another directory id ({code}); if its disk was replaced, start this node with \
-             controller.quorum.bootstrap.servers instead of controller.quorum.voters, and let it take the voter's place: \
-             by itself with controller.quorum.auto.join.enable=true, or by kafka-metadata-quorum.sh remove-controller \
-             and add-controller"
+            "the voter with this node.id has another directory id ({code}); if its disk was replaced, start this node on an \
+             empty one with controller.quorum.bootstrap.servers instead of controller.quorum.voters, and let it take the \
+             voter's place: by itself with controller.quorum.auto.join.enable=true, or by kafka-metadata-quorum.sh \
+             remove-controller and add-controller"
         ),
         code => code.to_string(),
     }

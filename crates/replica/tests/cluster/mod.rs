@@ -13,7 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use ottla_metadata::{Fact, Image, Partition, partition_record};
+use ottla_metadata::{Fact, Image, Partition, ResourceType, partition_record};
 use ottla_net::Part;
 use ottla_protocol::{
     messages::{
@@ -22,13 +22,14 @@ use ottla_protocol::{
         ListOffsetsResponse, alter_partition_response, fetch_response, list_offsets_response,
     },
     persisted::metadata::{
-        MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
+        ConfigRecord, MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
         register_broker_record::BrokerEndpoint,
     },
 };
 use ottla_replica::{
     ControllerLink, FetchOptions, FollowerFetch, Isolation, LeaderLink, LeaderLinks, LinkError, LongPoll,
     OffsetQuery, ReadAs, ReadRequest, Replica, ReplicaManager, ReplicaOptions, ReplicationParts,
+    ReplicationSettings, ReplicationSettingsOf,
 };
 use ottla_storage::{DirOptions, LogDir, MetaProperties};
 use ottla_types::{Clock, ErrorCode, NodeId, SystemClock, TopicId, TopicPartitionId};
@@ -52,11 +53,20 @@ pub struct Cluster {
     epochs: AtomicU64,
     clock: Arc<dyn Clock>,
     lag_ms: i64,
+    wait_max_ms: i32,
+    fetchers: Arc<AtomicU32>,
+    /// Connections that were opened, from whom to whom.
+    pub links: Mutex<Vec<(NodeId, NodeId)>>,
 }
 
 impl Cluster {
     /// Brokers 1 to `nodes`, and one topic of `partitions` with a replica on each; broker 1 leads.
     pub fn start(nodes: i32, partitions: i32, lag_ms: i64) -> Arc<Self> {
+        Self::start_with(nodes, partitions, lag_ms, 500)
+    }
+
+    /// The same, with followers whose fetches wait for so long when there is nothing to tell.
+    pub fn start_with(nodes: i32, partitions: i32, lag_ms: i64, wait_max_ms: i32) -> Arc<Self> {
         let mut dirs = BTreeMap::new();
         for node in 1..=nodes {
             let dir = tempfile::tempdir().expect("a temporary directory");
@@ -75,6 +85,9 @@ impl Cluster {
             epochs: AtomicU64::new(100),
             clock: Arc::new(SystemClock::new()),
             lag_ms,
+            wait_max_ms,
+            fetchers: Arc::new(AtomicU32::new(1)),
+            links: Mutex::default(),
         });
         cluster.change(TopicRecord::default().with_name("a".to_owned().into()).with_topic_id(TOPIC.0));
         let replicas: Vec<BrokerId> = (1..=nodes).map(BrokerId).collect();
@@ -97,6 +110,18 @@ impl Cluster {
 
     fn change(&self, record: impl Into<MetadataRecord>) {
         self.image.lock().apply(&Fact::at_level(record, i16::MAX));
+    }
+
+    /// Sets `num.replica.fetchers` for all, and tells them.
+    pub fn set_fetchers(&self, fetchers: u32) {
+        self.fetchers.store(fetchers, Ordering::Relaxed);
+        let record = ConfigRecord::default()
+            .with_resource_type(ResourceType::BROKER.0)
+            .with_resource_name("".to_owned().into())
+            .with_name("num.replica.fetchers".to_owned().into())
+            .with_value(Some(fetchers.to_string().into()));
+        self.change(record);
+        self.publish();
     }
 
     /// Tells everybody.
@@ -126,11 +151,20 @@ impl Cluster {
         self.register(node, epoch, false);
         let path = self.dirs[&node].path();
         let dir = LogDir::open(path, DirOptions::default(), Arc::clone(&self.clock)).expect("opens");
-        let options = ReplicaOptions { replica_lag_time_max_ms: self.lag_ms, ..ReplicaOptions::new(node) };
+        let fetchers = Arc::clone(&self.fetchers);
+        let settings = move |_: &Image| ReplicationSettings {
+            fetchers: fetchers.load(Ordering::Relaxed),
+            ..ReplicationSettings::default()
+        };
+        let options = ReplicaOptions {
+            replica_lag_time_max_ms: self.lag_ms,
+            replication_of: Some(ReplicationSettingsOf(Arc::new(settings))),
+            ..ReplicaOptions::new(node)
+        };
         let manager = ReplicaManager::open(options, vec![dir], Arc::clone(&self.clock)).expect("opens");
         manager.apply_image(&Arc::new(self.image.lock().clone()));
         manager.start_replication(ReplicationParts {
-            options: FetchOptions::new("PLAINTEXT"),
+            options: FetchOptions { wait_max_ms: self.wait_max_ms, ..FetchOptions::new("PLAINTEXT") },
             links: Arc::new(Links { cluster: Arc::downgrade(self), from: node }),
             controller: Arc::new(Controller { cluster: Arc::downgrade(self) }),
             runtime: tokio::runtime::Handle::current(),
@@ -349,6 +383,9 @@ struct Links {
 
 impl LeaderLinks for Links {
     fn link(&self, broker: NodeId, _: &str, _: u16) -> Arc<dyn LeaderLink> {
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.links.lock().push((self.from, broker));
+        }
         let (closed, last) = (tokio::sync::Notify::new(), Mutex::default());
         Arc::new(Link { cluster: self.cluster.clone(), from: self.from, to: broker, closed, last })
     }

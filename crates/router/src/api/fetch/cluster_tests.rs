@@ -13,9 +13,11 @@ use ottla_net::Part;
 use ottla_protocol::{
     StrBytes, api,
     messages::{
-        BrokerId, FetchRequest, OffsetForLeaderEpochRequest, TopicName,
+        BrokerId, FetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, TopicName,
         fetch_request::{FetchPartition, FetchTopic, ReplicaState},
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
+        produce_request::{PartitionProduceData, TopicProduceData},
+        produce_response::NodeEndpoint,
     },
     persisted::metadata::{ConfigRecord, PartitionChangeRecord, PartitionRecord, TopicRecord},
 };
@@ -30,6 +32,7 @@ use uuid::Uuid;
 use super::Fetch;
 use crate::api::{
     offset_for_leader_epoch::OffsetForLeaderEpoch,
+    produce::Produce,
     testing::{Stopped, ask, body},
 };
 
@@ -40,7 +43,20 @@ struct Node {
     replicas: Arc<ReplicaManager>,
     fetch: Fetch,
     epochs: OffsetForLeaderEpoch,
+    produce: Produce,
     _dir: tempfile::TempDir,
+}
+
+impl Node {
+    fn new(replicas: Arc<ReplicaManager>, cell: Arc<ImageCell>, dir: tempfile::TempDir) -> Self {
+        Self {
+            fetch: Fetch::new(replicas.clone(), cell.clone(), (1 << 20, 10, 7), true),
+            epochs: OffsetForLeaderEpoch::new(replicas.clone(), cell.clone()),
+            produce: Produce::new(replicas.clone(), cell),
+            replicas,
+            _dir: dir,
+        }
+    }
 }
 
 fn broker(id: i32) -> BrokerRegistration {
@@ -90,12 +106,7 @@ fn node(id: i32) -> Node {
     let image = image();
     replicas.apply_image(&image);
     let cell = Arc::new(ImageCell::new(image));
-    Node {
-        fetch: Fetch::new(replicas.clone(), cell.clone(), (1 << 20, 10, 7), true),
-        epochs: OffsetForLeaderEpoch::new(replicas.clone(), cell),
-        replicas,
-        _dir: dir,
-    }
+    Node::new(replicas, cell, dir)
 }
 
 /// A fetch from `offset` by broker `replica` of this broker epoch, or a consumer.
@@ -143,6 +154,38 @@ async fn followers_serve_consumers_that_know_of_it() {
     let partition = &by_broker.topics[0].partitions[0];
     assert_eq!((partition.error.0, partition.current_leader), (6, Some((2, 0))));
     assert!(by_broker.endpoints.is_empty(), "brokers know where brokers are");
+}
+
+/// KIP-951: who is not the leader says who is and where, from version 10 on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_tells_producers_who_leads() {
+    let follower = node(1);
+    let mut batch = BatchBuilder::new(0);
+    batch.append(0, None, Some(b"value"), &[]);
+    let partition = PartitionProduceData::default().with_records(Some(batch.build()));
+    let topic = TopicProduceData::default()
+        .with_name(TopicName("foo".into()))
+        .with_topic_id(TOPIC)
+        .with_partition_data(vec![partition.clone(), partition.with_index(1)]);
+    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_topic_data(vec![topic]);
+    for (version, leader, endpoints) in
+        [(9, (NONE, NONE), vec![]), (10, (2, 0), vec![2]), (13, (2, 0), vec![2])]
+    {
+        let answer = ask(&follower.produce, version, request.clone()).await;
+        let told = &answer.responses[0].partition_responses;
+        let hint = |at: usize| (told[at].current_leader.leader_id.0, told[at].current_leader.leader_epoch);
+        assert_eq!([told[0].error_code, told[1].error_code], [6, 3], "version {version}");
+        assert_eq!([hint(0), hint(1)], [leader, (NONE, NONE)], "version {version}");
+        let known = |node: &NodeEndpoint| {
+            assert_eq!((&*node.host, node.port, node.rack.as_deref()), ("127.0.0.1", 9092, Some("RACK2")));
+            node.node_id.0
+        };
+        assert_eq!(
+            answer.node_endpoints.iter().map(known).collect::<Vec<_>>(),
+            endpoints,
+            "version {version}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,12 +352,7 @@ impl Throttled {
         let behind = PartitionChangeRecord::default().with_topic_id(TOPIC).with_partition_id(0);
         image.apply(&Fact::at_level(behind.with_isr(Some(vec![2, 1])), 33));
         let cell = Arc::new(ImageCell::new(Arc::new(image.clone())));
-        let node = Node {
-            fetch: Fetch::new(replicas.clone(), cell.clone(), (1 << 20, 10, 7), true),
-            epochs: OffsetForLeaderEpoch::new(replicas.clone(), cell),
-            replicas,
-            _dir: dir,
-        };
+        let node = Node::new(replicas, cell, dir);
         let mut throttled = Self { node, clock, rate, image };
         throttled.set_on_topic("leader.replication.throttled.replicas", "0:2");
         throttled
