@@ -41,7 +41,7 @@ def test_controllers_and_brokers_apart(new_cluster):
 
 @pytest.mark.timeout(400)
 def test_a_group_survives_its_coordinator(new_cluster):
-    """The coordinator is killed: the group's offsets are there on the next one, and members go on from them."""
+    """The coordinator is killed: the group's offsets are there on the next one, and whoever comes next goes on from them."""
     from harness import rdkafka
     from harness.chaos import make_topic
 

@@ -124,7 +124,7 @@ def test_a_broker_of_an_older_release_is_refused_in_words(new_cluster):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("quorum, joiner", PAIRS, ids=named)
 def test_a_broker_with_two_log_directories(new_cluster, tools, quorum, joiner):
-    """It says in which directory each replica is (KIP-858), and when one of them fails."""
+    """It says in which directory each replica is (KIP-858)."""
     cluster = new_cluster("2", kind=quorum[0], version=version(quorum), release=RELEASE)
     third = cluster.add(3, "broker", joiner[0], version(joiner))
     third.overrides["log.dirs"] = f"{third.data},{third.directory / 'second'}"
