@@ -1,5 +1,6 @@
 """Clusters for the tests of this folder."""
 
+import json
 import shutil
 
 import pytest
@@ -56,3 +57,16 @@ def three(tmp_path_factory):
 def other():
     """The kind and version of the broker that is not under test, for mixed clusters."""
     return ("kafka", settings.KAFKA_TOOLS_VERSION)
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    """Writes a reassignment as the tool wants it, over the one before: `plan_file({("topic", 0): [1, 2]})`."""
+
+    def write(plan: dict[tuple[str, int], list[int]]) -> str:
+        partitions = [{"topic": t, "partition": p, "replicas": r} for (t, p), r in plan.items()]
+        file = tmp_path / "t.json"
+        file.write_text(json.dumps({"version": 1, "partitions": partitions}))
+        return str(file)
+
+    return write

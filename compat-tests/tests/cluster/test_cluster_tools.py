@@ -119,19 +119,6 @@ def transcript(three, tools):
     return Transcript(three, tools)
 
 
-@pytest.fixture
-def plan_file(tmp_path):
-    """Writes a reassignment as the tool wants it: `plan_file({("topic", 0): [1, 2]})`."""
-
-    def write(plan: dict[tuple[str, int], list[int]]) -> str:
-        partitions = [{"topic": t, "partition": p, "replicas": r} for (t, p), r in plan.items()]
-        file = tmp_path / "t.json"
-        file.write_text(json.dumps({"version": 1, "partitions": partitions}))
-        return str(file)
-
-    return write
-
-
 def numbers(text: str) -> str:
     """Every number becomes N."""
     return re.sub(r"(?<![\w-])\d+(?![\w-])", "N", text)
@@ -195,13 +182,13 @@ def test_reassignment(transcript, three, plan_file, unique):
     t.check("reassignment")
 
 
-def make_topic_at(cluster, name: str, assignment: dict[int, list[int]]) -> None:
-    """Creates a topic with its replicas where they are said to be."""
+def make_topic_at(cluster, name: str, assignment: dict[int, list[int]], **config: str) -> None:
+    """Creates a topic with its replicas where they are said to be, all in sync; `_` in a config's name is a dot."""
     from confluent_kafka.admin import NewTopic
 
     from harness.rdkafka import admin
 
-    new = NewTopic(name, num_partitions=len(assignment), replica_assignment=[assignment[p] for p in sorted(assignment)])
+    new = NewTopic(name, num_partitions=len(assignment), replica_assignment=[assignment[p] for p in sorted(assignment)], config={key.replace("_", "."): value for key, value in config.items()})
     client = admin(cluster.bootstrap)
     client.create_topics([new])[name].result(settings.PATIENCE)
     view.until_whole(cluster, name, len(assignment))
