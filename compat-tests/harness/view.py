@@ -25,13 +25,14 @@ class Partition:
 
 @dataclass(frozen=True)
 class Quorum:
-    """What a node knows of the quorum. `ends` is the log end offset by voter, then by observer."""
+    """What the quorum's leader knows of it: the log end offset of each voter and observer, and when it fetched last."""
 
     leader: int
     epoch: int
     high_watermark: int
     voters: dict[int, int]
     observers: dict[int, int]
+    fetched: dict[int, int]
 
 
 def askable(cluster: Cluster, but: tuple[int, ...] = ()) -> list[Node]:
@@ -90,7 +91,7 @@ def quorum(node: Node, timeout: float = 2) -> Quorum | None:
     body = Writer().uvarint(2).compact_string("__cluster_metadata").uvarint(2).i32(0).tags().tags().tags()
     try:
         with Connection(node, timeout) as connection:
-            answer = connection.call(DESCRIBE_QUORUM, 0, body.data, header=2, response_header=1)
+            answer = connection.call(DESCRIBE_QUORUM, 1, body.data, header=2, response_header=1)
     except (OSError, AssertionError):
         return None
     if answer.i16() != 0 or answer.compact_count() != 1:
@@ -100,15 +101,17 @@ def quorum(node: Node, timeout: float = 2) -> Quorum | None:
     if error != 0:
         return None
 
+    fetched = {}
+
     def ends() -> dict[int, int]:
         found = {}
         for _ in range(answer.compact_count()):
-            number, end = answer.i32(), answer.i64()
-            found[number] = end
+            number, end, at, _caught_up = answer.i32(), answer.i64(), answer.i64(), answer.i64()
+            found[number], fetched[number] = end, at
             answer.tags()
         return found
 
-    return Quorum(leader, epoch, high, ends(), ends())
+    return Quorum(leader, epoch, high, ends(), ends(), fetched)
 
 
 def active_controller(cluster: Cluster, but: tuple[int, ...] = ()) -> int | None:
