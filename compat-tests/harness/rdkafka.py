@@ -58,7 +58,7 @@ def consumer(bootstrap: str, group: str = "unused", **config) -> Consumer:
 
 
 def _dotted(config: dict) -> dict:
-    return {key.replace("_", "."): value for key, value in config.items()}
+    return {key if key.endswith("_cb") else key.replace("_", "."): value for key, value in config.items()}
 
 
 class Deliveries:
