@@ -13,7 +13,6 @@ use ottla_records::{BatchBuilder, Producer};
 use ottla_replica::{AppendOptions, Origin, Ticket};
 use ottla_types::{ErrorCode, NodeId, Offset, TopicPartitionId};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 const ALL: AppendOptions<'static> =
     AppendOptions { acks: -1, origin: Origin::Client, version: 9, frame: None, leader_epoch: None };
