@@ -71,11 +71,27 @@ impl History {
             self.unclean.lose(offset, entry);
         }
         self.unclean.forked = Some(self.unclean.forked.unwrap_or(Offset::MAX).min(fork));
+        self.come_back(fork, elected, log);
         self.producers.clear();
-        for batch in log.read(0, fork, usize::MAX) {
+        let end = Offset::try_from(self.committed.len()).expect("few");
+        for batch in log.read(0, end, usize::MAX) {
             if batch.facts.producer_id >= 0 {
                 self.producers.insert(batch.facts.producer_id, batch.facts.last_sequence + 1);
             }
+        }
+    }
+}
+
+impl History {
+    /// What an earlier unclean election lost, and who is elected now still has, is committed again: its high watermark
+    /// may be behind it from the start.
+    fn come_back(&mut self, from: Offset, elected: LeaderEpoch, log: &Log) {
+        for offset in from.. {
+            let Some(entry) = log.entry(offset) else { break };
+            if !self.unclean.lost.remove(&(offset, entry.content, entry.index)) {
+                break;
+            }
+            self.committed.push((entry, elected));
         }
     }
 }
