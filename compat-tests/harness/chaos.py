@@ -110,7 +110,7 @@ class Chaos:
             self.cluster.bootstrap, TOPIC, self.partitions, str(self.cluster.directory / "load.log"), producers=self.producers,
             rate=self.rate, group=GROUP,
         ))
-        until("the load", lambda: self.load.flowing(0))
+        until("the load", self.load.begun)
         return self
 
     def __exit__(self, *_) -> None:

@@ -57,6 +57,13 @@ class Load:
                     seen[int(partition)] = (seen.get(int(partition), (0, 0))[0] + 1, float(at))
         return seen
 
+    def begun(self) -> bool:
+        """Whether every partition acknowledged something to every producer. Until a partition knows a producer, a broker of
+        Kafka's takes the producer's batches in any order, and can lose one (docs/adr/0012)."""
+        with self.log.open() as lines:
+            known = {tuple(line.split(" ")[1:3]) for line in lines if line.startswith("A ") and line.endswith("\n")}
+        return len(known) == self.plan.producers * self.plan.partitions
+
     def flowing(self, since: float) -> bool:
         """Whether every partition acknowledged something after that time (of time.monotonic)."""
         seen = self._last()

@@ -40,7 +40,7 @@ def test_a_broker_joins_the_other_kinds_quorum(new_cluster, tmp_path, quorum, jo
     create_at(cluster, {0: [1, 3, 2], 1: [3, 1, 2], 2: [2, 3, 1]})
     load = Load(Plan(cluster.bootstrap, TOPIC, 3, str(tmp_path / "load.log"), group=GROUP))
     try:
-        until("the load", lambda: load.flowing(0))
+        until("the load", load.begun)
         # Leadership goes both ways, by choice first.
         rearrange(cluster, TOPIC, {0: [3, 1, 2], 1: [1, 3, 2], 2: [3, 2]})
         view.until_whole(cluster, TOPIC, 3)
@@ -72,7 +72,7 @@ def test_brokers_are_replaced_one_at_a_time_and_back(new_cluster, tmp_path):
     create_at(cluster, {0: [2, 3, 4], 1: [3, 4, 2], 2: [4, 2, 3]})
     load = Load(Plan(cluster.bootstrap, TOPIC, 3, str(tmp_path / "load.log"), group=GROUP))
     try:
-        until("the load", lambda: load.flowing(0))
+        until("the load", load.begun)
         for kind in (REPLACEMENT, KAFKA_NEW):
             for node in cluster.brokers:
                 os.kill(node.pid, signal.SIGTERM)

@@ -28,7 +28,7 @@ def test_controllers_fail_over_under_brokers_of_the_other_kind(new_cluster, tmp_
     make_topic(cluster, TOPIC, 3)
     load = Load(Plan(cluster.bootstrap, TOPIC, 3, str(tmp_path / "load.log"), group=GROUP))
     try:
-        until("the load", lambda: load.flowing(0))
+        until("the load", load.begun)
         for turn, end in enumerate((signal.SIGKILL, signal.SIGTERM)):
             active = until("an active controller", lambda: view.active_controller(cluster))
             began = time.monotonic()

@@ -4,7 +4,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, Millis, NO_LEADER, NodeId, Offset, Pro
 
 use crate::{
     BatchFacts, Brokers, EpochEnd, FollowerFetch, IsrAnswer, IsrProposal, LeaderEpochs, LeaderTerm, Origin,
-    ProducerRefusal, ProducerTable, RemoteReplica, TransactionEnd, Verdict,
+    ProducerRefusal, ProducerState, ProducerTable, RemoteReplica, TransactionEnd, Verdict,
     replication::{FollowerCheck, Leader},
 };
 
@@ -338,7 +338,7 @@ impl Partition {
     /// Decides about one batch. Changes nothing; of `batch` the base offset is not looked at.
     ///
     /// # Errors
-    /// [`AppendRefusal`] carries Kafka's code: 6, 19, 45, 47, 48.
+    /// [`AppendRefusal`] carries Kafka's code: 6, 19, 45, 47, 48, 59.
     pub fn admit(
         &self,
         batch: &BatchFacts,
@@ -361,14 +361,15 @@ impl Partition {
         })
     }
 
-    /// The epoch of this leader, if it has taken nothing of the producer itself: all that it knows of it, other leaders
-    /// may have written. None where nobody else ever could.
+    /// The epoch of this leader, if it has taken nothing of the producer itself: all that there is of it, other leaders may
+    /// have written or refused. None where nobody else ever could.
     #[must_use]
     pub fn inherited(&self, producer: ProducerId) -> Option<LeaderEpoch> {
         let Office::Leader(leader) = &self.office else { return None };
-        let last = self.producers.get(producer)?.last_offset()?;
+        let last = self.producers.get(producer).and_then(ProducerState::last_offset);
         let (epoch, start) = self.epochs.latest()?;
-        (!leader.remotes.is_empty() && epoch == leader.leader_epoch && last < start).then_some(epoch)
+        let led_by_others = epoch == leader.leader_epoch && epoch > 0 && !leader.remotes.is_empty();
+        (led_by_others && last.is_none_or(|last| last < start)).then_some(epoch)
     }
 
     /// A batch is in the log, as `batch` says; `end` when it is the end of a transaction. `wall` is the wall clock.

@@ -24,10 +24,21 @@ pub use transactions::{AbortedTransaction, Marker, TransactionEnd};
 pub enum Origin {
     /// A Produce request: duplicates are recognised, sequences and epochs checked.
     Client,
+    /// A Produce request that may be told to come again: as [`Origin::Client`], and a producer that is not known must begin
+    /// with sequence 0.
+    ClientFromZero,
     /// A coordinator of this broker: epochs are checked, sequences are not.
     Coordinator,
     /// Copied from the leader, or read back from our own log: what is there is a fact.
     Replication,
+}
+
+impl Origin {
+    /// A Produce request, whatever else.
+    #[must_use]
+    pub fn is_client(self) -> bool {
+        matches!(self, Self::Client | Self::ClientFromZero)
+    }
 }
 
 /// What the rules need to know of one batch.
@@ -132,16 +143,20 @@ impl ProducerTable {
     ///
     /// # Errors
     /// [`ProducerRefusal`] carries Kafka's code: 45 for a gap, 47 for an old epoch, 48 for data outside of the running
-    /// transaction.
+    /// transaction, 59 for a producer that is not known and had to begin with 0.
     pub fn check(&self, batch: &BatchFacts, origin: Origin) -> Result<Verdict, ProducerRefusal> {
         if batch.producer_id == NO_PRODUCER_ID || origin == Origin::Replication {
             return Ok(Verdict::Append);
         }
         let Some(known) = self.producers.get(&batch.producer_id) else {
+            if origin == Origin::ClientFromZero && batch.first_sequence > 0 {
+                let (producer_id, sequence) = (batch.producer_id, batch.first_sequence);
+                return Err(ProducerRefusal::Unknown { producer_id, sequence, offset: batch.base_offset });
+            }
             // Expired, or its records are gone, or it is new: any first sequence is taken (KIP-360).
             return Ok(Verdict::Append);
         };
-        if origin == Origin::Client
+        if origin.is_client()
             && let Some(duplicate) = known.find(batch)
         {
             return Ok(Verdict::Duplicate {
@@ -152,7 +167,7 @@ impl ProducerTable {
         }
         known.check_epoch(batch)?;
         if !batch.control {
-            if origin == Origin::Client {
+            if origin.is_client() {
                 known.check_sequence(batch)?;
             }
             if !batch.transactional && known.transaction_start().is_some() {

@@ -72,7 +72,7 @@ impl Node {
     }
 
     fn append(&mut self, mut facts: BatchFacts, all: bool) -> String {
-        match self.partition.admit(&facts, Origin::Client, all) {
+        match self.partition.admit(&facts, Origin::ClientFromZero, all) {
             Ok(Admitted::Append { base_offset, leader_epoch }) => {
                 facts.base_offset += base_offset;
                 facts.last_offset += base_offset;

@@ -47,6 +47,7 @@ impl Runner for Log {
                 };
                 let origin = match args.take_key("origin").unwrap_or("client") {
                     "client" => Origin::Client,
+                    "client-from-zero" => Origin::ClientFromZero,
                     "coordinator" => Origin::Coordinator,
                     "replication" => Origin::Replication,
                     other => return Err(format!("unknown origin {other}").into()),

@@ -310,7 +310,7 @@ fn rules<'a>(
 ) -> ProduceRules<'a> {
     ProduceRules {
         origin: match options.origin {
-            Origin::Client => validate::Origin::Client,
+            Origin::Client | Origin::ClientFromZero => validate::Origin::Client,
             Origin::Coordinator | Origin::Replication => validate::Origin::Coordinator,
         },
         max_message_bytes: settings.max_message_bytes,

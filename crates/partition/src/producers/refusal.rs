@@ -20,6 +20,19 @@ pub enum ProducerRefusal {
         /// Where it would have been appended.
         offset: Offset,
     },
+    /// Nothing is known of the producer, and its batch is not its first.
+    #[error(
+        "Unknown producer {producer_id} at offset {offset}: {sequence} (incoming seq. number), 0 expected of a producer \
+         that is not known"
+    )]
+    Unknown {
+        /// Whose batch.
+        producer_id: ProducerId,
+        /// Its first sequence.
+        sequence: Sequence,
+        /// Where it would have been appended.
+        offset: Offset,
+    },
     /// The first batch of a new epoch starts with another sequence than 0.
     #[error(
         "Invalid sequence number for new epoch of producer {producer_id} at offset {offset}: {epoch} (request epoch), \
@@ -66,6 +79,7 @@ impl ProducerRefusal {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Gap { .. } | Self::NewEpochNotAtZero { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+            Self::Unknown { .. } => ErrorCode::UNKNOWN_PRODUCER_ID,
             Self::OldEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
             Self::OutsideTransaction { .. } => ErrorCode::INVALID_TXN_STATE,
         }

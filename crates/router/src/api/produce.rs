@@ -140,8 +140,7 @@ impl Turn<'_> {
         let mut partitions = Vec::with_capacity(partition_data.len());
         for partition in last_of_each(partition_data) {
             let index = partition.index;
-            let result = self.partition(hosted.as_deref(), (id, &name), &partition);
-            partitions.push(match result {
+            partitions.push(match self.partition(hosted.as_deref(), (id, &name), &partition) {
                 Ok(appended) => {
                     if appended.ticket.ready() != Some(ErrorCode::NONE) {
                         self.places.push((self.response.responses.len(), partitions.len()));
@@ -155,15 +154,7 @@ impl Turn<'_> {
                 }
                 Err(refusal) => {
                     self.failed = true;
-                    let lane = || Lane {
-                        connection: self.ctx.connection,
-                        topic: (id, name.as_str().into()),
-                        partition: index,
-                    };
-                    let known = &self.handler.refused;
-                    let code =
-                        known.answer(lane, partition.records.as_deref(), refusal.code, refusal.inherited);
-                    self.refused(index, ProduceRefusal { code, ..refusal }, (id, &name))
+                    self.refused(index, refusal, (id, &name))
                 }
             });
         }
@@ -175,12 +166,38 @@ impl Turn<'_> {
         );
     }
 
-    /// The checks in Kafka's order, then the append.
+    /// Appends it or refuses it, with respect to what was refused before. The batch of a producer that is not known, and
+    /// not its first, is taken where no refusal explains that.
     fn partition(
+        &self,
+        hosted: Option<&HostedTopic>,
+        topic: (TopicId, &TopicName),
+        partition: &PartitionProduceData,
+    ) -> Result<Appended, ProduceRefusal> {
+        let refusal = match self.append(hosted, topic, partition, Origin::ClientFromZero) {
+            Ok(appended) => return Ok(appended),
+            Err(refusal) => refusal,
+        };
+        let lane = || Lane {
+            connection: self.ctx.connection,
+            topic: (topic.0, topic.1.as_str().into()),
+            partition: partition.index,
+        };
+        let known = &self.handler.refused;
+        let code = known.answer(lane, partition.records.as_deref(), refusal.code, refusal.inherited);
+        if code == ErrorCode::UNKNOWN_PRODUCER_ID {
+            return self.append(hosted, topic, partition, Origin::Client);
+        }
+        Err(ProduceRefusal { code, ..refusal })
+    }
+
+    /// The checks in Kafka's order, then the append.
+    fn append(
         &self,
         hosted: Option<&HostedTopic>,
         (id, name): (TopicId, &TopicName),
         partition: &PartitionProduceData,
+        origin: Origin,
     ) -> Result<Appended, ProduceRefusal> {
         let replica = hosted.and_then(|hosted| hosted.partition(partition.index));
         let Some(replica) = replica else {
@@ -213,7 +230,7 @@ impl Turn<'_> {
         }
         let options = AppendOptions {
             acks: self.acks,
-            origin: Origin::Client,
+            origin,
             version: self.ctx.api_version,
             frame: Some(&self.frame),
             leader_epoch: None,

@@ -11,8 +11,12 @@
 //! threads for the two brokers meet in that moment). So a leader that has taken nothing of a producer yet refuses the
 //! first gap with NOT_LEADER_OR_FOLLOWER, after which clients send everything again in its order.
 //!
+//! A producer that a partition does not know may begin anywhere (KIP-360), so the batch behind its refused first one
+//! would be taken, and the first one be lost while librdkafka counts it as written: what is before an acknowledged batch
+//! must be there, it thinks. That is a gap, too, as long as a refusal can explain it.
+//!
 //! A gap that no refusal can explain, or one told a second time, is answered as it is: something is lost, and the
-//! client must know.
+//! client must know. A producer that is not known is then taken at its word.
 
 use std::collections::HashMap;
 
@@ -62,7 +66,7 @@ impl Refused {
         code: ErrorCode,
         inherited: Option<LeaderEpoch>,
     ) -> ErrorCode {
-        let gap = code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+        let gap = matches!(code, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID);
         if !gap && !passes(code) {
             return code;
         }
@@ -173,6 +177,19 @@ mod tests {
         assert_eq!(new_leader(&refused, 1, 8, 3), GAP, "whatever else was refused meanwhile");
         assert_eq!(new_leader(&refused, 1, 8, 5), NOT_LEADER, "but in another term");
         assert_eq!(new_leader(&refused, 2, 8, 3), NOT_LEADER, "and to another client");
+    }
+
+    #[test]
+    fn the_first_batch_of_a_producer_that_is_not_known_may_be_on_its_way() {
+        let unknown = ErrorCode::UNKNOWN_PRODUCER_ID;
+        let refused = Refused::default();
+        assert_eq!(tell(&refused, (0, 5), 1, unknown), unknown, "nothing explains it");
+        assert_eq!(tell(&refused, (0, 0), 5, ErrorCode::NOT_ENOUGH_REPLICAS), ErrorCode::NOT_ENOUGH_REPLICAS);
+        assert_eq!(tell(&refused, (0, 5), 1, unknown), ErrorCode::NOT_ENOUGH_REPLICAS);
+        let ahead =
+            |sequence| refused.answer(|| lane(2, 0), Some(&batch(7, 0, sequence, 1)), unknown, Some(3));
+        assert_eq!([ahead(5), ahead(6)], [NOT_LEADER; 2]);
+        assert_eq!(ahead(5), unknown, "told again, it is taken");
     }
 
     #[test]
