@@ -6,7 +6,7 @@ use ottla_metadata::{Fact, Image, Partition};
 use ottla_protocol::persisted::metadata::MetadataRecord;
 use ottla_types::{NodeId, Offset, TopicId, TopicPartitionId};
 
-use super::{Disks, Oracle, Violation, wrong};
+use super::{Disks, Oracle, Violation, unclean::abandons, wrong};
 use crate::quorum::FactBatch;
 
 impl Oracle {
@@ -77,6 +77,9 @@ impl Oracle {
             }
             if after.leader != old.leader && after.leader_epoch == old.leader_epoch {
                 return wrong("epochs-rise", from());
+            }
+            if abandons(old, after, facts) {
+                return wrong("somebody-is-eligible", from());
             }
             let unfit = |node: &NodeId| !self.image.broker(*node).is_some_and(|broker| broker.is_active());
             let new_leader = after.has_leader() && after.leader_epoch != old.leader_epoch;

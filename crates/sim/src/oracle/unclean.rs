@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use ottla_metadata::{Image, Partition};
-use ottla_types::{LeaderEpoch, Offset, TopicPartitionId};
+use ottla_metadata::{Fact, Image, Partition};
+use ottla_protocol::persisted::metadata::MetadataRecord;
+use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartitionId};
 
 use super::{Oracle, Violation, partition::History, wrong};
 use crate::{
@@ -118,15 +119,28 @@ impl Oracle {
             let allowed =
                 before.configs.topic_value(&topic.name, UNCLEAN_ELECTION).is_some_and(|it| &**it == "true")
                     || self.unclean_asked.contains(&topic.name);
-            if allowed {
-                let epoch = after.leader_epoch;
-                self.partitions.entry(*tp).or_default().unclean.awaited = Some(epoch);
-            } else if old.last_known_elr != [after.leader] {
+            // When nobody is eligible any more, who led last is as good as anybody (KIP-966).
+            if !allowed && old.last_known_elr != [after.leader] {
                 return wrong("unclean-only-where-allowed", format!("{tp:?}: from {old:?} to {after:?}"));
             }
+            self.partitions.entry(*tp).or_default().unclean.awaited = Some(after.leader_epoch);
         }
         Ok(())
     }
+}
+
+/// Whether a decision leaves a partition without anybody who must have its records, and not because the last of them came
+/// back from an unclean end, or left the cluster.
+pub(super) fn abandons(old: &Partition, after: &Partition, facts: &[Fact]) -> bool {
+    let eligible = |it: &Partition| it.isr.iter().chain(&it.elr).copied().collect::<BTreeSet<_>>();
+    let came_or_went = |node: &NodeId| {
+        facts.iter().any(|fact| match fact.record() {
+            Some(MetadataRecord::RegisterBroker(record)) => record.broker_id == *node,
+            Some(MetadataRecord::UnregisterBroker(record)) => record.broker_id == *node,
+            _ => false,
+        })
+    };
+    eligible(after).is_empty() && !eligible(old).iter().all(came_or_went)
 }
 
 /// Who leads was in sync or eligible, or others that were are so still: then it has just joined them.
