@@ -35,7 +35,7 @@ pub enum Event {
         /// Counts leaders.
         leader_epoch: LeaderEpoch,
     },
-    /// The settings changed.
+    /// The settings changed. [`Event::Lead`] brings its own.
     RulesChanged(Rules),
     /// How brokers stand with the controller changed.
     Brokers(Brokers),
@@ -466,6 +466,7 @@ impl Partition {
 
     fn lead(&mut self, now: Millis, term: LeaderTerm, out: &mut Effects) {
         let recovering = term.recovering;
+        self.rules = term.rules;
         match &mut self.office {
             Office::Leader(leader) if leader.leader_epoch > term.leader_epoch => return,
             Office::Leader(leader) if leader.leader_epoch == term.leader_epoch => {

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ottla_types::{LeaderEpoch, Millis, NodeId, Offset};
 
+use crate::Rules;
+
 /// How a broker stands with the controller, as far as the leader has heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokerStanding {
@@ -58,6 +60,8 @@ pub struct LeaderTerm {
     pub recovering: bool,
     /// How the brokers stand; replaced by [`Event::Brokers`](crate::Event::Brokers).
     pub brokers: Brokers,
+    /// The settings as of the same moment. With others the in-sync set would mean something else.
+    pub rules: Rules,
 }
 
 /// A change of the in-sync set that the controller is to decide on (AlterPartition).
@@ -78,7 +82,9 @@ pub struct IsrProposal {
 /// the larger set counts, until the controller publishes the partition anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IsrAnswer {
-    /// Decided: this is the in-sync set now.
+    /// Decided: this is the in-sync set now. One that leaves somebody out is taken only when the controller publishes it:
+    /// it may have decided with a `min.insync.replicas` that this broker has not heard of, and made those eligible leaders
+    /// who are left out, because nothing can be committed without them.
     Decided {
         /// The leader's epoch.
         leader_epoch: LeaderEpoch,
@@ -357,7 +363,9 @@ impl Leader {
         }
         match answer {
             IsrAnswer::Decided { leader_epoch, partition_epoch, isr } => {
-                if leader_epoch == self.leader_epoch && partition_epoch >= self.partition_epoch {
+                let keeps_all = self.isr.iter().all(|member| isr.contains(member));
+                let newer = leader_epoch == self.leader_epoch && partition_epoch >= self.partition_epoch;
+                if keeps_all && newer {
                     self.partition_epoch = partition_epoch;
                     self.isr = isr;
                     self.pending = None;

@@ -16,7 +16,7 @@ fn run(path: &Path) {
     let rules = Rules { min_insync_replicas: 1, replica_lag_time_max_ms: 1000 };
     let partition = Partition::new(1, rules, (0, 0), 0, LeaderEpochs::default(), ProducerTable::default());
     goldenscript::run(
-        &mut Node { partition, now: Millis(0), asked: None, brokers: Brokers::default() },
+        &mut Node { partition, now: Millis(0), asked: None, brokers: Brokers::default(), rules },
         path,
     )
     .expect("golden script");
@@ -28,6 +28,7 @@ struct Node {
     /// The last proposal.
     asked: Option<IsrProposal>,
     brokers: Brokers,
+    rules: Rules,
 }
 
 fn list(text: &str) -> Result<Vec<i32>, Box<dyn Error>> {
@@ -55,6 +56,14 @@ impl Node {
         let mut effects = Effects::default();
         self.partition.replicated(self.now, &facts, epoch, None, &mut effects);
         self.show(&effects)
+    }
+
+    /// The rules with this `min.insync.replicas`; the last ones if it is not said.
+    fn rules(&mut self, min_isr: Option<&str>) -> Result<Rules, Box<dyn Error>> {
+        if let Some(min_isr) = min_isr {
+            self.rules.min_insync_replicas = min_isr.parse()?;
+        }
+        Ok(self.rules)
     }
 
     fn facts(&self, count: i64) -> BatchFacts {
@@ -129,6 +138,7 @@ impl Runner for Node {
                     isr: list(args.take_key("isr").ok_or("isr")?)?,
                     recovering: args.take_key("recovering").map_or(Ok(false), str::parse)?,
                     brokers: self.brokers.clone(),
+                    rules: self.rules(args.take_key("min_isr"))?,
                 };
                 out = self.on(Event::Lead(term));
             }
@@ -140,10 +150,7 @@ impl Runner for Node {
                 });
             }
             "rules" => {
-                let rules = Rules {
-                    min_insync_replicas: args.take_key("min_isr").ok_or("min_isr")?.parse()?,
-                    replica_lag_time_max_ms: 1000,
-                };
+                let rules = self.rules(args.take_key("min_isr"))?;
                 out = self.on(Event::RulesChanged(rules));
             }
             "append" => {

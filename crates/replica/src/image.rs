@@ -207,7 +207,7 @@ impl ReplicaManager {
             if let Some(replica) = &replica
                 && (known_here.is_none() || before.is_none_or(|before| !Arc::ptr_eq(before, assigned)))
             {
-                self.take_role(replica, assigned, &hosting.brokers, changes);
+                self.take_role(replica, assigned, (&hosting.brokers, self.rules(&settings)), changes);
                 self.check_dir(&hosting.image, replica, assigned);
             }
             partitions.push(replica);
@@ -350,7 +350,7 @@ impl ReplicaManager {
         &self,
         replica: &Arc<Replica>,
         assigned: &Assigned,
-        brokers: &Brokers,
+        (brokers, rules): (&Brokers, Rules),
         changes: &mut Changes,
     ) {
         let before = replica.view();
@@ -363,6 +363,7 @@ impl ReplicaManager {
                 isr: assigned.isr.clone(),
                 recovering: assigned.leader_recovery_state == LeaderRecoveryState::Recovering,
                 brokers: brokers.clone(),
+                rules,
             })
         } else {
             Event::Follow { leader: assigned.leader, leader_epoch: assigned.leader_epoch }

@@ -141,7 +141,7 @@ impl Broker {
                 let log = disk.claim(&topic.name, tp, env.has(Fault::ClaimLogByName));
                 self.replicas.insert(tp, Replica::open(self.id, tp, log, rules(image, &topic.name)));
             }
-            self.assign(env, disk, image, tp, assigned);
+            self.assign(env, disk, (image, rules(image, &topic.name)), tp, assigned);
         }
     }
 
@@ -149,7 +149,7 @@ impl Broker {
         &mut self,
         env: &mut Env<'_>,
         disk: &mut Disk,
-        image: &Image,
+        (image, rules): (&Image, Rules),
         tp: TopicPartitionId,
         assigned: &Assigned,
     ) {
@@ -165,6 +165,7 @@ impl Broker {
                 isr: assigned.isr.clone(),
                 recovering: assigned.leader_recovery_state == LeaderRecoveryState::Recovering,
                 brokers: standings(image),
+                rules,
             })
         } else {
             Event::Follow { leader: assigned.leader, leader_epoch: assigned.leader_epoch }
