@@ -65,9 +65,6 @@ impl ReplicaManager {
         let brokers_changed = !Arc::ptr_eq(&before.brokers, &image.brokers);
         if brokers_changed {
             hosting.brokers = standing(image);
-            for replica in self.followed_leaders() {
-                replica.on(&*self.clock, Event::Brokers(hosting.brokers.clone()));
-            }
         }
         let first = std::mem::take(&mut hosting.first);
         let new_configs = !Arc::ptr_eq(&before.configs, &image.configs);
@@ -77,6 +74,12 @@ impl ReplicaManager {
         }
         if !delta.is_empty() {
             self.apply_topics(&mut hosting, &delta, &mut changes);
+        }
+        if brokers_changed {
+            // Not before what is deleted is gone: it may let records be acknowledged.
+            for replica in self.followed_leaders() {
+                replica.on(&*self.clock, Event::Brokers(hosting.brokers.clone()));
+            }
         }
         if brokers_changed && let Some(replication) = self.replication.get() {
             replication.brokers_changed(image);

@@ -296,8 +296,45 @@ async fn replicated_partitions_wait_for_their_followers() {
     assert_eq!(proposals[0].1.isr, [1]);
     let answer = ottla_replica::IsrAnswer::Decided { leader_epoch: 0, partition_epoch: 1, isr: vec![1] };
     manager.isr_answered(proposals[0].0, proposals[0].1.clone(), answer);
+    // It may have been decided by other settings: it counts when it is published.
+    assert_eq!(waiting.ticket.ready(), None);
+    node.apply(&manager, alone(&replica));
     // Alone now: its disk has to have it.
     assert_eq!(waiting.ticket.done().await, ErrorCode::NONE);
+}
+
+/// Broker 1 is the only one left in the in-sync set.
+fn alone(replica: &Replica) -> PartitionChangeRecord {
+    PartitionChangeRecord::default()
+        .with_topic_id(replica.id().topic.0)
+        .with_partition_id(0)
+        .with_isr(Some(vec![1]))
+}
+
+/// The one who left stays eligible then: nothing it has not got may be acknowledged (KIP-966).
+#[test]
+fn min_insync_replicas_is_raised_and_a_replica_falls_behind_in_one_image() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create_replicated(&manager, "a", &[1, 2]);
+    let fetch = FollowerFetch { broker: 2, broker_epoch: -1, offset: 0, log_start: 0 };
+    manager.follower_fetched(&replica, fetch);
+    let appended = manager.append(&replica, &batch(2), &ALL).expect("appended");
+    let set_min_isr = |to: &str| ConfigRecord {
+        resource_type: 2,
+        resource_name: "a".to_owned().into(),
+        name: "min.insync.replicas".to_owned().into(),
+        value: Some(to.to_owned().into()),
+        ..Default::default()
+    };
+    node.change(set_min_isr("2"));
+    node.apply(&manager, alone(&replica));
+    assert_eq!(replica.view().high_watermark, 0);
+    assert_eq!(appended.ticket.ready(), None);
+    let refusal = manager.append(&replica, &batch(1), &ALL).expect_err("too few");
+    assert_eq!(refusal.code, ErrorCode::NOT_ENOUGH_REPLICAS);
+    node.apply(&manager, set_min_isr("1"));
+    assert_eq!(replica.view().high_watermark, 2);
 }
 
 #[test]

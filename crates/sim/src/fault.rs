@@ -73,6 +73,8 @@ faults! {
     ServeDeletedTopics = "serve-deleted-topics",
     /// The controller elects whoever is up where it may only wait.
     UncleanWhereForbidden = "unclean-where-forbidden",
+    /// The controller forgets who was in sync when it lets the last of them go.
+    ForgetEligible = "forget-eligible",
     /// A controller that is to join founds a quorum of its own.
     JoinerFounds = "joiner-founds",
     /// A controller that restarts takes itself for the only voter.

@@ -4,9 +4,8 @@
 //! [`run`] lives one seed: topics are made, producers, group members and an operator work while things go wrong; at every
 //! step the checks in `oracle` look at what has changed; at the end everything is healed and has to come back to life.
 //! The drivers in here (`replica`, `broker`, `shard`, `quorum`) stand for the real ones in `ottla-replica`,
-//! `ottla-coordinator` and the broker, without threads and sockets; of fetch sessions and of brokers that are missed by
-//! their connections they know nothing. [`Fault`] plants a fault in them, to
-//! show that the checks would find it.
+//! `ottla-coordinator` and the broker, without threads and sockets; of fetch sessions they know nothing. [`Fault`] plants
+//! a fault in them, to show that the checks would find it.
 
 mod broker;
 mod chance;

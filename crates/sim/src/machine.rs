@@ -62,6 +62,7 @@ impl Machine for Faulty {
         match wanted {
             Some(request) => take_anybody(state, &request, decision),
             None if PLANTED.get() == Some(Fault::UncleanWhereForbidden) => elect_anybody(state, decision),
+            None if PLANTED.get() == Some(Fault::ForgetEligible) => forget_eligible(decision),
             None => decision,
         }
     }
@@ -98,6 +99,19 @@ fn elect_anybody(state: &State, mut decision: Decision<Fact, Answer>) -> Decisio
             ..record.clone()
         };
         *fact = Fact::at_level(record, 33);
+    }
+    decision
+}
+
+/// Leaves nobody eligible where nobody leads.
+fn forget_eligible(mut decision: Decision<Fact, Answer>) -> Decision<Fact, Answer> {
+    for fact in &mut decision.records {
+        let Some(MetadataRecord::PartitionChange(record)) = fact.record() else { continue };
+        if record.leader == NO_LEADER && record.eligible_leader_replicas.is_some() {
+            let record =
+                PartitionChangeRecord { eligible_leader_replicas: Some(Vec::new()), ..record.clone() };
+            *fact = Fact::at_level(record, 33);
+        }
     }
     decision
 }

@@ -116,6 +116,9 @@ pub(crate) enum Message {
     },
     /// From the network: the connection to whom this is from has broken. What was asked there will not be answered.
     Disconnected,
+    /// From the network, to controllers: the last connection of the broker that this is from was closed, and nobody
+    /// listens where it was (ADR 0011).
+    Missed,
 }
 
 /// Committed facts, or a snapshot of them where the log does not reach back.
@@ -142,7 +145,7 @@ impl Message {
 
     /// Whether it goes by itself: not in order, and nobody is told when it is lost.
     pub(crate) fn is_loose(&self) -> bool {
-        matches!(self, Self::Raft(_) | Self::Hello | Self::SnapshotArrived { .. })
+        matches!(self, Self::Raft(_) | Self::Hello | Self::Missed | Self::SnapshotArrived { .. })
     }
 
     /// For the trace.
@@ -197,6 +200,7 @@ impl Message {
             Self::VotersChanged { result, .. } => format!("VotersChanged {result:?}"),
             Self::Metadata { .. } => "Metadata".into(),
             Self::Disconnected => "Disconnected".into(),
+            Self::Missed => "Missed".into(),
             Self::MetadataIs { image, .. } => format!("Metadata at {}", image.position.offset),
         }
     }

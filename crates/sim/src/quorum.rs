@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use ottla_controller::{Answer, Settings, State, bootstrap_features};
+use ottla_controller::{Answer, Command, Settings, State, bootstrap_features};
 use ottla_machine::Token;
 use ottla_metadata::{Fact, records};
 use ottla_raft::{
@@ -141,6 +141,8 @@ pub(crate) struct Controller {
     next_announcement: Millis,
     /// Snapshots on their way, by raft's name of whom they are for.
     snapshots: BTreeMap<u64, Millis>,
+    /// Brokers whose heartbeats came here, with the epoch of the last one.
+    heard: BTreeMap<NodeId, i64>,
     /// The term in which it was last seen to decide.
     office: LeaderEpoch,
 }
@@ -250,6 +252,7 @@ impl Controller {
             others,
             next_announcement: env.now,
             snapshots: BTreeMap::new(),
+            heard: BTreeMap::new(),
             office: -1,
         };
         controller.settle(env, disk);
@@ -279,11 +282,21 @@ impl Controller {
                 env.with_ctx(|ctx| self.core.change_voters(token, *change, ctx));
             }
             Message::Command { id, command } => {
+                if let Command::BrokerHeartbeat(request) = &*command {
+                    self.heard.insert(request.broker_id.0, request.broker_epoch);
+                }
                 let token = Token(env.id());
                 self.asked.insert(token, (from, id));
                 env.with_ctx(|ctx| self.core.command(token, *command, ctx));
                 if env.has(Fault::ApplyUncommitted) {
                     self.publish_early(env, disk);
+                }
+            }
+            Message::Missed => {
+                if let Some(epoch) = self.heard.remove(&from) {
+                    let lost = Command::BrokerLost { id: from, epoch, since: env.now };
+                    let token = Token(env.id());
+                    env.with_ctx(|ctx| self.core.command(token, lost, ctx));
                 }
             }
             Message::FetchFacts { id, only_leader: true, .. } if !self.core.status().in_office => {

@@ -14,6 +14,8 @@ pub(crate) struct Temper {
     pub(crate) asks_unclean: bool,
     /// Controllers beyond the first three that may become voters; where there are any, voters come and go.
     pub(crate) joiners: i32,
+    /// Controllers hear of a broker's end by its connections (ADR 0011), now and then of one that lives.
+    pub(crate) misses: bool,
 }
 
 impl Temper {
@@ -36,6 +38,7 @@ impl Temper {
         let unclean = if rng.permille(350) { unclean[rng.index(unclean.len())] } else { &[] };
         let asks_unclean = rng.permille(500);
         let joiners = if rng.permille(350) { i32::try_from(rng.between(1, 2)).expect("few") } else { 0 };
-        Self { deletes, unclean, asks_unclean, joiners }
+        let misses = rng.permille(500);
+        Self { deletes, unclean, asks_unclean, joiners, misses }
     }
 }

@@ -381,6 +381,9 @@ impl World {
             Passage::Breaks(at) => {
                 let (opened, other) = if answer { (to, from) } else { (from, to) };
                 self.disconnect(opened, other, at);
+                if self.temper.misses && self.rng.permille(60) {
+                    self.miss(opened);
+                }
             }
         }
     }
@@ -389,6 +392,19 @@ impl World {
         let life = self.life(who);
         let message = Box::new(Message::Disconnected);
         self.after(at - self.now, Event::Deliver { from, to: who, life, message });
+    }
+
+    /// Controllers are told that a broker is gone.
+    fn miss(&mut self, broker: Addr) {
+        if !self.nodes.contains_key(&broker) {
+            return;
+        }
+        let controllers = self.nodes.iter().filter(|(_, node)| node.controller.is_some());
+        let told: Vec<NodeId> = controllers.map(|(id, _)| *id).filter(|id| *id != broker).collect();
+        for to in told {
+            let (life, us) = (self.life(to), self.rng.between(100, 20_000).unsigned_abs());
+            self.after(us, Event::Deliver { from: broker, to, life, message: Box::new(Message::Missed) });
+        }
     }
 
     fn plan_wake(&mut self, addr: Addr, wake_at: Option<u64>) {
@@ -489,6 +505,9 @@ impl World {
         for (who, at) in self.network.hang_up(&mut self.rng, self.now, id) {
             self.disconnect(who, id, at);
         }
+        if self.temper.misses {
+            self.miss(id);
+        }
         if how == End::PowerCut {
             self.oracle.power_was_cut(id, &Disks(&self.nodes));
         }
@@ -545,6 +564,7 @@ impl Node {
             | Message::ChangeVoters { .. }
             | Message::Raft(_)
             | Message::Hello
+            | Message::Missed
             | Message::SnapshotArrived { .. } => {
                 if let Some(controller) = &mut self.controller {
                     controller.on_message(env, &mut self.disk, from, message);

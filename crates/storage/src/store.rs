@@ -54,11 +54,16 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens or creates the store in the directory `path`.
     pub fn open(path: &Path) -> Result<Self, Fault> {
+        let fault = |source| Fault::Store { path: path.to_path_buf(), source };
+        Self::open_with(path, &db_options().map_err(fault)?)
+    }
+
+    fn open_with(path: &Path, options: &Options) -> Result<Self, Fault> {
         let cache = Cache::new_lru_cache(BLOCK_CACHE);
         let families =
             ["default", "raft"].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
-        let fault = |source| Fault::Store { path: path.to_path_buf(), source };
-        let db = DB::open_cf_descriptors(&db_options().map_err(fault)?, path, families).map_err(fault)?;
+        let db = DB::open_cf_descriptors(options, path, families)
+            .map_err(|source| Fault::Store { path: path.to_path_buf(), source })?;
         Ok(Self { inner: Arc::new(Inner { db, path: path.to_path_buf() }) })
     }
 
@@ -240,7 +245,31 @@ fn family_options(cache: &Cache) -> Options {
 
 #[cfg(test)]
 mod tests {
+    use rocksdb::statistics::Ticker;
+
     use super::*;
+
+    /// RocksDB counts what it syncs: a power cut itself cannot be had in a test of the real thing.
+    #[test]
+    fn what_is_to_survive_a_power_cut_is_synced_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut options = db_options().expect("good options");
+        options.enable_statistics();
+        let store = Store::open_with(dir.path(), &options).expect("opens");
+        let syncs = || options.get_ticker_count(Ticker::WalFileSynced);
+        let before = syncs();
+        for round in 1..=3_u8 {
+            let mut changes = store.changes();
+            changes.put(Family::Raft, &[round], b"entry");
+            changes.commit().expect("commits");
+            assert_eq!(syncs(), before + u64::from(round) - 1, "a plain write leaves it to the system");
+            let mut changes = store.changes();
+            changes.put(Family::Raft, &[round], b"hard state");
+            changes.delete_range(Family::Raft, b"x", b"y");
+            changes.commit_synced().expect("commits");
+            assert_eq!(syncs(), before + u64::from(round), "the log was synced when the write returned");
+        }
+    }
 
     #[test]
     fn families_are_apart_and_survive_reopening() {

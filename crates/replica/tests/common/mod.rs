@@ -95,7 +95,8 @@ impl Node {
         manager.apply_image(&Arc::new(image));
     }
 
-    fn change(&self, record: impl Into<MetadataRecord>) -> Image {
+    /// Adds to what the next image says.
+    pub fn change(&self, record: impl Into<MetadataRecord>) -> Image {
         let mut image = self.image.lock();
         image.0.apply(&Fact::at_level(record, i16::MAX));
         image.0.clone()

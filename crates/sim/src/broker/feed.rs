@@ -81,15 +81,6 @@ impl Broker {
         let image = Arc::new(self.feed.clone());
         let before = std::mem::replace(&mut self.image, Arc::clone(&image));
         let first = before.position.offset < 0;
-        if !Arc::ptr_eq(&before.brokers, &image.brokers) {
-            let brokers = standings(&image);
-            let leading: Vec<_> =
-                self.replicas.values().filter(|it| it.leads().is_some()).map(|it| it.tp).collect();
-            for tp in leading {
-                let event = Event::Brokers(brokers.clone());
-                self.with_replica(env, disk, tp, |replica, env, log, done| replica.on(env, log, event, done));
-            }
-        }
         let delta = TopicsDelta::between(&before, &image);
         let stay = env.has(Fault::ServeDeletedTopics);
         for topic in delta.deleted.iter().filter(|_| !stay) {
@@ -102,6 +93,15 @@ impl Broker {
         topics.sort_by_key(|topic| topic.id);
         for topic in topics {
             self.host_topic(env, disk, &image, topic);
+        }
+        if !Arc::ptr_eq(&before.brokers, &image.brokers) {
+            let brokers = standings(&image);
+            let leading: Vec<_> =
+                self.replicas.values().filter(|it| it.leads().is_some()).map(|it| it.tp).collect();
+            for tp in leading {
+                let event = Event::Brokers(brokers.clone());
+                self.with_replica(env, disk, tp, |replica, env, log, done| replica.on(env, log, event, done));
+            }
         }
         if !Arc::ptr_eq(&before.configs, &image.configs) {
             self.apply_settings(env, disk, &image);

@@ -6,7 +6,11 @@ use ottla_metadata::{Fact, Image, Partition};
 use ottla_protocol::persisted::metadata::MetadataRecord;
 use ottla_types::{NodeId, Offset, TopicId, TopicPartitionId};
 
-use super::{Disks, Oracle, Violation, unclean::abandons, wrong};
+use super::{
+    Disks, Oracle, Violation,
+    unclean::{abandons, is_reverted_uncleanly},
+    wrong,
+};
 use crate::quorum::FactBatch;
 
 impl Oracle {
@@ -87,7 +91,7 @@ impl Oracle {
                 return wrong("leader-is-fit", from());
             }
             let joined = after.isr.iter().find(|member| !old.is_in_sync(**member) && unfit(member));
-            if let Some(joined) = joined {
+            if let Some(joined) = joined.filter(|_| !is_reverted_uncleanly(old, after)) {
                 return wrong("in-sync-are-fit", format!("{joined} is fenced or leaving; {}", from()));
             }
         }

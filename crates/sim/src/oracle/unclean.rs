@@ -12,7 +12,7 @@ use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartitionId};
 
 use super::{Oracle, Violation, partition::History, wrong};
 use crate::{
-    broker::UNCLEAN_ELECTION,
+    broker::{OFFSETS_TOPIC, UNCLEAN_ELECTION},
     log::{Entry, Log},
 };
 
@@ -112,7 +112,8 @@ impl Oracle {
                 continue;
             };
             let new_leader = after.has_leader() && after.leader_epoch != old.leader_epoch;
-            if !new_leader || is_clean(old, after) {
+            let new_member = after.isr.iter().any(|member| !old.is_in_sync(*member));
+            if !(new_leader || new_member) || is_clean(old, after) {
                 continue;
             }
             let topic = self.image.topic_by_id(tp.topic).expect("its partition is there");
@@ -123,6 +124,7 @@ impl Oracle {
             if !allowed && old.last_known_elr != [after.leader] {
                 return wrong("unclean-only-where-allowed", format!("{tp:?}: from {old:?} to {after:?}"));
             }
+            self.groups.tainted |= &*topic.name == OFFSETS_TOPIC;
             self.partitions.entry(*tp).or_default().unclean.awaited = Some(after.leader_epoch);
         }
         Ok(())
@@ -141,6 +143,13 @@ pub(super) fn abandons(old: &Partition, after: &Partition, facts: &[Fact]) -> bo
         })
     };
     eligible(after).is_empty() && !eligible(old).iter().all(came_or_went)
+}
+
+/// A reassignment is taken back when only who was being added is in sync: the first of the replicas before stands for all
+/// of them, fit or not, as Kafka has it.
+pub(super) fn is_reverted_uncleanly(old: &Partition, after: &Partition) -> bool {
+    let is_moving = |it: &Partition| !it.adding_replicas.is_empty() || !it.removing_replicas.is_empty();
+    is_moving(old) && !is_moving(after) && !after.isr.iter().any(|member| old.is_in_sync(*member))
 }
 
 /// Who leads was in sync or eligible, or others that were are so still: then it has just joined them.
