@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ottla_sim::{Fault, Options, run};
 
 /// A fault that so many seeds do not show is not found.
-const SEEDS: u64 = 480;
+const SEEDS: u64 = 2000;
 
 /// The first seed that shows it, and which check did.
 fn find(fault: Fault) -> Option<(u64, &'static str)> {
