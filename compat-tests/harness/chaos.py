@@ -16,7 +16,7 @@ from .waiting import until
 from .wire import Connection, Writer
 
 TOPIC, GROUP = "numbers", "readers"
-ELECT_LEADERS = 43
+ELECT_LEADERS, INCREMENTAL_ALTER_CONFIGS = 43, 44
 
 #: The rounds of each fault in the run that CI makes, and in the one that proves it.
 SHORT = {
@@ -277,6 +277,17 @@ def make_topic(cluster: Cluster, name: str, partitions: int, copies: int = 3, co
     client = admin(cluster.bootstrap)
     client.create_topics([new], request_timeout=settings.PATIENCE)[name].result(settings.PATIENCE)
     view.until_whole(cluster, name, partitions)
+
+
+def configure(node, kind: int, name: str, config: dict[str, str | None]) -> None:
+    """Sets configs by way of this broker, and no other; None takes one back. A broker's own go by way of itself."""
+    set_it, take_back = 0, 1
+    body = Writer().i32(1).i8(kind).string(name).i32(len(config))
+    for key, value in config.items():
+        body.string(key).i8(take_back if value is None else set_it).string(value)
+    with Connection(node) as connection:
+        answer = connection.call(INCREMENTAL_ALTER_CONFIGS, 0, body.i8(0).data)
+    assert (answer.i32(), answer.i32(), answer.i16()) == (0, 1, 0), answer.string()
 
 
 def elect_preferred(cluster: Cluster) -> None:

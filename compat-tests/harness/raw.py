@@ -79,9 +79,10 @@ def fetch_v4(connection: Connection, topic: str, partition: int, offset: int, ma
 
 def produce_v8(
     connection: Connection, topic: str, records: bytes, append_times: list[int] | None = None, partition: int = 0,
+    acks: int = -1, timeout_ms: int = 30_000,
 ) -> tuple[int, int]:
-    """Produce version 8 with acks=all to one partition: error code and base offset; the append time goes into the list."""
-    body = Writer().string(None).i16(-1).i32(30_000).i32(1).string(topic).i32(1).i32(partition).bytes(records)
+    """Produce version 8 to one partition: error code and base offset; the append time goes into the list."""
+    body = Writer().string(None).i16(acks).i32(timeout_ms).i32(1).string(topic).i32(1).i32(partition).bytes(records)
     answer = connection.call(0, 8, body.data)
     assert (answer.i32(), answer.string(), answer.i32(), answer.i32()) == (1, topic, 1, partition)
     error, offset, append_time, start = answer.i16(), answer.i64(), answer.i64(), answer.i64()

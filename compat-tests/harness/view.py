@@ -8,7 +8,9 @@ from .cluster import Cluster, Node
 from .waiting import until
 from .wire import Connection, Writer
 
-METADATA, FIND_COORDINATOR, CREATE_TOPICS, DESCRIBE_QUORUM = 3, 10, 19, 55
+METADATA, FIND_COORDINATOR, CREATE_TOPICS, DESCRIBE_CONFIGS, DESCRIBE_QUORUM = 3, 10, 19, 32, 55
+#: The kinds of what has configs.
+TOPIC_CONFIGS, BROKER_CONFIGS = 2, 4
 TOPIC_ALREADY_EXISTS = 36
 
 
@@ -84,6 +86,16 @@ def _same(one: dict[int, Partition], other: dict[int, Partition]) -> bool:
 def until_whole(cluster: Cluster, topic: str, count: int, patience: float = 2 * settings.PATIENCE) -> None:
     """Waits for `whole`."""
     until(f"all replicas of {topic} to be in sync", lambda: whole(cluster, topic, count), patience)
+
+
+def config_by(node: Node, kind: int, name: str, key: str) -> str | None:
+    """The value of a config as one broker has it; None where it has none."""
+    body = Writer().i32(1).i8(kind).string(name).i32(1).string(key).i8(0)
+    with Connection(node) as connection:
+        answer = connection.call(DESCRIBE_CONFIGS, 1, body.data)
+    assert (answer.i32(), answer.i32(), answer.i16()) == (0, 1, 0)
+    answer.string(), answer.i8(), answer.string()
+    return answer.string() if answer.i32() == 1 and answer.string() == key else None
 
 
 def quorum(node: Node, timeout: float = 2) -> Quorum | None:

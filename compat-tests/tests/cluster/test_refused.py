@@ -3,14 +3,11 @@
 import os
 import signal
 
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-
 from harness import settings
-from harness.chaos import elect_preferred, make_topic
+from harness.chaos import configure, elect_preferred, make_topic
 from harness.raw import build_batch
 from harness.raw import produce_v8 as produce
-from harness.rdkafka import admin
-from harness.view import partitions
+from harness.view import TOPIC_CONFIGS, partitions
 from harness.waiting import until
 from harness.wire import Connection
 
@@ -39,10 +36,7 @@ def test_a_batch_behind_a_refused_one(new_cluster):
         until("too few replicas", lambda: plain(one) == NOT_ENOUGH_REPLICAS)
         assert send(one, 1) == NOT_ENOUGH_REPLICAS
         assert send(one, 0, UNKNOWN_ID) == NOT_ENOUGH_REPLICAS
-        entry = ConfigEntry("min.insync.replicas", "1", incremental_operation=AlterConfigOpType.SET)
-        client = admin(leader.bootstrap)
-        for done in client.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, TOPIC, incremental_configs=[entry])]).values():
-            done.result(settings.PATIENCE)
+        configure(leader, TOPIC_CONFIGS, TOPIC, {"min.insync.replicas": "1"})
         until("enough replicas", lambda: plain(one) == 0)
         # On another connection, or behind another batch, it is a gap that nothing explains.
         assert [send(other, 2), send(one, 3)] == [OUT_OF_ORDER_SEQUENCE_NUMBER] * 2
