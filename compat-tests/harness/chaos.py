@@ -16,7 +16,7 @@ from .waiting import until
 from .wire import Connection, Writer
 
 TOPIC, GROUP = "numbers", "readers"
-ELECT_LEADERS, INCREMENTAL_ALTER_CONFIGS = 43, 44
+ELECT_LEADERS, INCREMENTAL_ALTER_CONFIGS, ALTER_PARTITION_REASSIGNMENTS = 43, 44, 45
 
 #: The rounds of each fault in the run that CI makes, and in the one that proves it.
 SHORT = {
@@ -288,6 +288,20 @@ def configure(node, kind: int, name: str, config: dict[str, str | None]) -> None
     with Connection(node) as connection:
         answer = connection.call(INCREMENTAL_ALTER_CONFIGS, 0, body.i8(0).data)
     assert (answer.i32(), answer.i32(), answer.i16()) == (0, 1, 0), answer.string()
+
+
+def reassign(cluster: Cluster, topic: str, assignment: dict[int, list[int]]) -> None:
+    """Begins to give partitions other replicas or another order of them."""
+    body = Writer().i32(30_000).uvarint(2).compact_string(topic).uvarint(len(assignment) + 1)
+    for partition, replicas in assignment.items():
+        body.i32(partition).uvarint(len(replicas) + 1)
+        for replica in replicas:
+            body.i32(replica)
+        body.tags()
+    body.tags().tags()
+    with Connection(cluster.brokers[0]) as connection:
+        answer = connection.call(ALTER_PARTITION_REASSIGNMENTS, 0, body.data, header=2, response_header=1)
+    assert answer.i32() >= 0 and answer.i16() == 0, "refused"
 
 
 def elect_preferred(cluster: Cluster) -> None:

@@ -1,13 +1,12 @@
 """What tests of mixed clusters share: the kinds, the release all of them know, and the checker's word on a load."""
 
 from . import settings, view
-from .chaos import collect, elect_preferred, settled
+from .chaos import collect, elect_preferred, reassign, settled
 from .cluster import Cluster
 from .history import anomalies
 from .load import Load
 from .rdkafka import admin
 from .waiting import until
-from .wire import Connection, Writer
 
 #: (kind, version)
 OTTLA, KAFKA_OLD, KAFKA_NEW = ("ottla", ""), ("kafka", settings.KAFKA_TOOLS_VERSION), ("kafka", settings.KAFKA_BROKER_VERSION)
@@ -16,7 +15,6 @@ RELEASE = "4.3-IV0"
 #: The newest that Ottla and the newer Kafka have.
 NEWEST = "4.4-IV2"
 TOPIC = "numbers"
-ALTER_PARTITION_REASSIGNMENTS = 45
 
 #: (the quorum's kind, the joining broker's kind)
 PAIRS = [(OTTLA, KAFKA_OLD), (KAFKA_NEW, OTTLA)] if settings.TARGET == "ottla" else [(KAFKA_NEW, KAFKA_OLD)]
@@ -52,16 +50,7 @@ def judge(cluster: Cluster, load: Load, partitions: int) -> None:
 
 def rearrange(cluster: Cluster, topic: str, assignment: dict[int, list[int]]) -> None:
     """Gives partitions other replicas or another order of them, and lets the first of each lead."""
-    body = Writer().i32(30_000).uvarint(2).compact_string(topic).uvarint(len(assignment) + 1)
-    for partition, replicas in assignment.items():
-        body.i32(partition).uvarint(len(replicas) + 1)
-        for replica in replicas:
-            body.i32(replica)
-        body.tags()
-    body.tags().tags()
-    with Connection(cluster.brokers[0]) as connection:
-        answer = connection.call(ALTER_PARTITION_REASSIGNMENTS, 0, body.data, header=2, response_header=1)
-    assert answer.i32() >= 0 and answer.i16() == 0, "refused"
+    reassign(cluster, topic, assignment)
 
     def arranged() -> bool:
         seen = view.partitions(cluster, topic)
