@@ -53,8 +53,7 @@ impl OffsetsLog for ReplicasLog {
         }
         Ok(Some(Box::pin(async move {
             match ticket.done().await {
-                // All who are in sync have it, however few they are.
-                ErrorCode::NONE | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => Ok(()),
+                ErrorCode::NONE => Ok(()),
                 error => Err(error),
             }
         })))

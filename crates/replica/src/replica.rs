@@ -396,9 +396,10 @@ impl Replica {
             && *end <= high_watermark
         {
             let (end, pending) = owned.waiting.pop_front().expect("there is a first");
-            if !owned.partition.has_min_isr() {
-                pending.fail(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
-            } else if owned.partition.is_alone() && self.place().dir.acks_all_fsync == AckFsync::Alone {
+            // It moves only while enough are in sync (KIP-966), and whoever waits hears of it under the same lock: what in
+            // Kafka is a race, and told as NOT_ENOUGH_REPLICAS_AFTER_APPEND, cannot come up.
+            debug_assert!(owned.partition.has_min_isr(), "the high watermark of {} moved", self.name);
+            if owned.partition.is_alone() && self.place().dir.acks_all_fsync == AckFsync::Alone {
                 // Everybody else left the in-sync set meanwhile.
                 self.place().dir.syncer.sync(Arc::clone(&self.place().reader), end, pending);
             } else {

@@ -159,9 +159,7 @@ impl Replica {
             && end <= self.partition.high_watermark()
         {
             self.waiting.pop_front();
-            if !self.partition.has_min_isr() {
-                done.push((self.tp, ticket, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND));
-            } else if self.partition.is_alone() && !env.has(Fault::NoSyncWhenAlone) && log.synced() < end {
+            if self.partition.is_alone() && !env.has(Fault::NoSyncWhenAlone) && log.synced() < end {
                 self.sync(env, end, ticket);
             } else {
                 self.acknowledged(env, end, ticket, done);
