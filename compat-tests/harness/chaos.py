@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import replicas, settings, view
+from . import replicas, settings, view, voters
 from .cluster import Cluster
 from .history import Anomaly, History, anomalies, outages, quantile
 from .load import Load, Plan
@@ -27,6 +27,9 @@ LONG = {
     "kill leader": 20, "kill coordinator": 10, "kill controller": 10, "kill and start at once": 10, "pause": 20, "isolate leader": 10,
     "minority": 7, "ring": 6, "one-way": 7, "restart": 6,
 }
+#: What can be done besides where voters can be removed and added: in a dynamic quorum.
+SHORT_VOTERS = {"remove controller": 2, "remove voter": 1, "lose metadata": 2}
+LONG_VOTERS = {"remove controller": 10, "remove voter": 5, "lose metadata": 10}
 
 
 @dataclass
@@ -130,7 +133,8 @@ class Chaos:
             self._recover(one)
             one.ended = time.monotonic()
             self.rounds.append(one)
-            self.say(f"{number}/{len(todo)} {fault}: node {one.victim} {one.note}: {one.ended - one.began:.1f} s")
+            metadata = "" if one.metadata is None else f", metadata after {one.metadata:.2f} s"
+            self.say(f"{number}/{len(todo)} {fault}: node {one.victim} {one.note}: {one.ended - one.began:.1f} s{metadata}")
             if len(self.stuck) > before:
                 self.say(f"    stuck: {self.stuck[-1][1]}")
                 return
@@ -153,6 +157,13 @@ class Chaos:
             until("writes", lambda: self.load.flowing(whole), self.patience)
         except AssertionError:
             self.stuck.append((None, f"not every partition takes writes {self.patience:.0f} s after {one.fault} of node {one.victim}"))
+        if self.cluster.quorum == "dynamic":
+            try:
+                until("the voters", lambda: voters.whole(self.cluster), self.patience)
+            except AssertionError:
+                self.stuck.append((None, f"voters are missing {self.patience:.0f} s after {one.fault} of node {one.victim}: {view.newest_quorum(self.cluster)}"))
+            if view.metadata_outage(self.cluster, None, time.monotonic(), f"whole-{len(self.rounds)}") == float("inf"):
+                self.stuck.append((None, f"the metadata cannot be changed after {one.fault} of node {one.victim}"))
 
     def _led_by(self, node: int) -> tuple[int, ...]:
         return tuple(p.index for p in view.partitions(self.cluster, TOPIC).values() if p.leader == node)
@@ -164,7 +175,8 @@ class Chaos:
     def _begin(self, fault: str, victim: int) -> Round:
         return Round(fault, victim, self._led_by(victim), time.monotonic())
 
-    def _kill(self, fault: str, victim: int) -> Round:
+    def _kill(self, fault: str, victim: int, gone: callable = lambda: None) -> Round:
+        """`gone` is what befalls the node before it comes back."""
         one, node = self._begin(fault, victim), self.cluster.nodes[victim]
         controller = view.active_controller(self.cluster) == victim
         one.began = time.monotonic()
@@ -183,6 +195,7 @@ class Chaos:
         while time.monotonic() < limit and not self.load.flowing(moved):
             time.sleep(0.05)
         time.sleep(self.dice.uniform(0, 2))
+        gone()
         self._start(node)
         return one
 
@@ -254,6 +267,61 @@ class Chaos:
         victim, deaf = self._a_leader(), self.dice.random() < 0.5
         cut = self.cluster.network.deafen if deaf else self.cluster.network.silence
         return self._cut(fault, victim, lambda: cut(victim), "hears nobody" if deaf else "is heard by nobody")
+
+    # ---- faults of a dynamic quorum
+
+    def _change(self, change: callable, *which) -> None:
+        try:
+            change(self.cluster, *which)
+        except AssertionError as error:
+            self.stuck.append((None, str(error)))
+
+    def _add(self, one: Round, node) -> None:
+        began = time.monotonic()
+        self._change(voters.add, node)
+        one.note += f"added in {time.monotonic() - began:.1f} s"
+
+    def _a_voter(self) -> int:
+        return self.dice.choice([n.number for n in self.cluster.controllers])
+
+    def _remove(self, fault: str, victim: int) -> Round:
+        """A voter is removed, and added again."""
+        one, node = self._begin(fault, victim), self.cluster.nodes[victim]
+        controller = view.active_controller(self.cluster) == victim
+        one.began = time.monotonic()
+        self._change(voters.remove, victim, node.directory_id)
+        if controller:
+            while view.active_controller(self.cluster) in (None, victim) and time.monotonic() - one.began < 60:
+                time.sleep(0.01)
+            one.metadata = view.metadata_outage(self.cluster, None, one.began, f"after-{len(self.rounds)}")
+            one.note = "(active controller) "
+        time.sleep(self.dice.uniform(0, 2))
+        self._add(one, node)
+        return one
+
+    def _remove_controller(self, fault: str) -> Round:
+        return self._remove(fault, view.active_controller(self.cluster) or self._a_voter())
+
+    def _remove_voter(self, fault: str) -> Round:
+        return self._remove(fault, self._a_voter())
+
+    def _lose_metadata(self, fault: str) -> Round:
+        """A voter is killed and comes back with an empty directory, which votes when the lost one was removed."""
+        victim, early, everything = self._a_voter(), self.dice.random() < 0.5, self.dice.random() < 0.5
+        node = self.cluster.nodes[victim]
+        before = node.directory_id
+
+        def gone() -> None:
+            node.lose_metadata(everything)
+            if early:
+                self._change(voters.remove, victim, before)
+
+        one = self._kill(fault, victim, gone)
+        if not early:
+            self._change(voters.remove, victim, before)
+        one.note += f" lost {'all it had' if everything else 'its metadata'}, removed {'before' if early else 'when'} it came back, "
+        self._add(one, node)
+        return one
 
     # ---- the end
 

@@ -6,6 +6,8 @@ server.properties that starts either kind, so a node's kind can be changed while
 
 import base64
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -104,6 +106,18 @@ class Node(Broker):
         super().kill()
         self.paused = False
 
+    def lose_metadata(self, everything: bool = False) -> None:
+        """The stopped node's metadata is gone, or all it has: an empty directory of another id takes the place, formatted for
+        a node that is no voter yet."""
+        fresh = self.directory / "metadata"
+        for lost in [fresh, *([self.data] if everything else self.data.glob("__cluster_metadata-*"))]:
+            shutil.rmtree(lost, ignore_errors=True)
+        self.overrides["metadata.log.dir"] = str(fresh)
+        self.configure()
+        self.cluster.initial = [n for n in self.cluster.initial if n is not self]
+        self.format()
+        self.directory_id = re.search(r"^directory\.id=(\S+)", (fresh / "meta.properties").read_text(), re.MULTILINE)[1]
+
     def become(self, kind: str, version: str = settings.KAFKA_BROKER_VERSION) -> "Node":
         """The stopped node is of another kind when it starts next; its files stay."""
         assert not self.alive(), f"node {self.number} runs"
@@ -172,7 +186,7 @@ class Cluster:
         if self.quorum == "static":
             return release
         if node not in self.initial:
-            return ["--no-initial-controllers", *release]
+            return ["--no-initial-controllers", "--ignore-formatted", *release]
         first = ",".join(f"{n.number}@{n.host}:{n.controller_port}:{n.directory_id}" for n in self.initial)
         return ["--initial-controllers", first, *release]
 

@@ -35,6 +35,8 @@ class Quorum:
     voters: dict[int, int]
     observers: dict[int, int]
     fetched: dict[int, int]
+    #: of the voters, by node: zeros where voters are static
+    directories: dict[int, bytes]
 
 
 def askable(cluster: Cluster, but: tuple[int, ...] = ()) -> list[Node]:
@@ -103,33 +105,41 @@ def quorum(node: Node, timeout: float = 2) -> Quorum | None:
     body = Writer().uvarint(2).compact_string("__cluster_metadata").uvarint(2).i32(0).tags().tags().tags()
     try:
         with Connection(node, timeout) as connection:
-            answer = connection.call(DESCRIBE_QUORUM, 1, body.data, header=2, response_header=1)
+            answer = connection.call(DESCRIBE_QUORUM, 2, body.data, header=2, response_header=1)
     except (OSError, AssertionError):
         return None
-    if answer.i16() != 0 or answer.compact_count() != 1:
+    error, _ = answer.i16(), answer.compact_string()
+    if error != 0 or answer.compact_count() != 1:
         return None
     answer.compact_string(), answer.compact_count()
-    _, error, leader, epoch, high = answer.i32(), answer.i16(), answer.i32(), answer.i32(), answer.i64()
+    _, error, _, leader, epoch, high = answer.i32(), answer.i16(), answer.compact_string(), answer.i32(), answer.i32(), answer.i64()
     if error != 0:
         return None
 
     fetched = {}
 
-    def ends() -> dict[int, int]:
-        found = {}
+    def replicas() -> tuple[dict[int, int], dict[int, bytes]]:
+        ends, directories = {}, {}
         for _ in range(answer.compact_count()):
-            number, end, at, _caught_up = answer.i32(), answer.i64(), answer.i64(), answer.i64()
-            found[number], fetched[number] = end, at
+            number, directory, end, at, _caught_up = answer.i32(), answer.take(16), answer.i64(), answer.i64(), answer.i64()
+            ends[number], directories[number], fetched[number] = end, directory, at
             answer.tags()
-        return found
+        return ends, directories
 
-    return Quorum(leader, epoch, high, ends(), ends(), fetched)
+    (voters, directories), (observers, _) = replicas(), replicas()
+    return Quorum(leader, epoch, high, voters, observers, fetched, directories)
+
+
+def newest_quorum(cluster: Cluster, but: tuple[int, ...] = ()) -> Quorum | None:
+    """The quorum as any broker's answer has it, of the highest epoch with a leader."""
+    seen = [q for q in (quorum(node) for node in askable(cluster, but)) if q is not None and q.leader >= 0]
+    return max(seen, key=lambda q: q.epoch) if seen else None
 
 
 def active_controller(cluster: Cluster, but: tuple[int, ...] = ()) -> int | None:
-    """The node that leads the quorum, of the highest epoch any broker names."""
-    seen = [q for q in (quorum(node) for node in askable(cluster, but)) if q is not None and q.leader >= 0]
-    return max(seen, key=lambda q: q.epoch).leader if seen else None
+    """The node that leads the quorum."""
+    seen = newest_quorum(cluster, but)
+    return seen.leader if seen else None
 
 
 def coordinator(cluster: Cluster, group: str) -> int | None:
@@ -147,8 +157,8 @@ def coordinator(cluster: Cluster, group: str) -> int | None:
     return None
 
 
-def metadata_outage(cluster: Cluster, lost: int, began: float, name: str, patience: float = 60) -> float:
-    """Seconds from `began` until a topic of this name can be created, asked of all brokers but the lost one."""
+def metadata_outage(cluster: Cluster, lost: int | None, began: float, name: str, patience: float = 60) -> float:
+    """Seconds from `began` until a topic of this name can be created, asked of all brokers but one that is lost."""
     body = Writer().i32(1).string(name).i32(1).i16(1).i32(0).i32(0).i32(1000).i8(0).data
     while time.monotonic() - began < patience:
         for node in askable(cluster, but=(lost,)):

@@ -11,6 +11,7 @@ ROUNDS = {
     "pauses": {"pause": 3},
     "cuts": {"isolate leader": 2, "minority": 1, "ring": 1, "one-way": 2},
     "restarts": {"restart": 3},
+    "voters": {"remove controller": 3, "remove voter": 2, "lose metadata": 4, "kill controller": 2},
 }
 
 
@@ -18,7 +19,7 @@ ROUNDS = {
 @pytest.mark.parametrize("faults", ROUNDS)
 def test_no_anomaly(new_cluster, faults):
     """The short form of scripts/chaos: a few rounds of each fault, and the checker finds nothing."""
-    cluster = new_cluster("3", namespaces=True).start()
+    cluster = new_cluster("3", namespaces=True, quorum="dynamic" if faults == "voters" else "static").start()
     with Chaos(cluster, seed=1, pauses=(5, 12), cuts=(10, 14), say=print) as chaos:
         chaos.run(ROUNDS[faults])
         outcome = chaos.finish()
