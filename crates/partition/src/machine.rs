@@ -326,7 +326,7 @@ impl Partition {
         matches!(&self.office, Office::Leader(leader) if leader.is_settled(broker, self.log_end))
     }
 
-    /// Enough replicas are in sync for acks=all (also asked once the high watermark has passed a batch).
+    /// Enough replicas are in sync for acks=all. The high watermark moves only then (KIP-966).
     #[must_use]
     pub fn has_min_isr(&self) -> bool {
         match &self.office {

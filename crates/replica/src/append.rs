@@ -97,7 +97,7 @@ pub struct ProduceRefusal {
     pub record_errors: Vec<(i32, Option<String>)>,
     /// First offset of the log; -1 when the batch never got that far.
     pub log_start: Offset,
-    /// The leader's epoch, if all that it knows of the producer was written before ([`ottla_partition::Partition::inherited`]).
+    /// The leader's epoch, if it has taken nothing of the producer in it ([`ottla_partition::Partition::inherited`]).
     pub inherited: Option<LeaderEpoch>,
 }
 

@@ -159,6 +159,7 @@ impl Replica {
             && end <= self.partition.high_watermark()
         {
             self.waiting.pop_front();
+            assert!(self.partition.has_min_isr(), "{:?} committed with too few in sync", self.tp);
             if self.partition.is_alone() && !env.has(Fault::NoSyncWhenAlone) && log.synced() < end {
                 self.sync(env, end, ticket);
             } else {

@@ -174,21 +174,34 @@ impl Turn<'_> {
         topic: (TopicId, &TopicName),
         partition: &PartitionProduceData,
     ) -> Result<Appended, ProduceRefusal> {
-        let refusal = match self.append(hosted, topic, partition, Origin::ClientFromZero) {
+        // Who does not ask for acks=all does not look at what was refused.
+        let origin = if self.acks == -1 { Origin::ClientFromZero } else { Origin::Client };
+        let refusal = match self.append(hosted, topic, partition, origin) {
             Ok(appended) => return Ok(appended),
-            Err(refusal) => refusal,
+            Err(refusal) => self.explain(refusal, topic, partition),
         };
+        if refusal.code != ErrorCode::UNKNOWN_PRODUCER_ID {
+            return Err(refusal);
+        }
+        self.append(hosted, topic, partition, Origin::Client)
+            .map_err(|refusal| self.explain(refusal, topic, partition))
+    }
+
+    /// A refusal with respect to those before it.
+    fn explain(
+        &self,
+        refusal: ProduceRefusal,
+        (id, name): (TopicId, &TopicName),
+        partition: &PartitionProduceData,
+    ) -> ProduceRefusal {
         let lane = || Lane {
             connection: self.ctx.connection,
-            topic: (topic.0, topic.1.as_str().into()),
+            topic: (id, name.as_str().into()),
             partition: partition.index,
         };
-        let known = &self.handler.refused;
-        let code = known.answer(lane, partition.records.as_deref(), refusal.code, refusal.inherited);
-        if code == ErrorCode::UNKNOWN_PRODUCER_ID {
-            return self.append(hosted, topic, partition, Origin::Client);
-        }
-        Err(ProduceRefusal { code, ..refusal })
+        let (known, records) = (&self.handler.refused, partition.records.as_deref());
+        let code = known.answer(self.ctx.now, lane, records, refusal.code, refusal.inherited);
+        ProduceRefusal { code, ..refusal }
     }
 
     /// The checks in Kafka's order, then the append.

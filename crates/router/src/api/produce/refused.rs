@@ -22,11 +22,15 @@ use std::collections::HashMap;
 
 use ottla_partition::next_sequence;
 use ottla_records::BatchHeader;
-use ottla_types::{ErrorCode, LeaderEpoch, NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence, TopicId};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, Millis, NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence, TopicId,
+};
 use parking_lot::Mutex;
 
-/// So many producers of partitions are remembered; when there are more, all are forgotten, which costs what Kafka costs.
+/// So many producers of partitions are remembered. When there are more, what is new is answered as Kafka answers it.
 const MOST: usize = 4096;
+/// Who was refused comes again well within this, if at all; in milliseconds.
+const RECENT_MS: i64 = 60_000;
 /// No topic has a longer name; what is not remembered of other names costs nobody anything.
 const LONGEST_NAME: usize = 249;
 
@@ -48,6 +52,7 @@ struct Last {
     code: ErrorCode,
     /// The leader epoch in which a gap was put down to the leader before: once in each.
     excused: Option<LeaderEpoch>,
+    at: Millis,
 }
 
 /// The refusals that are remembered, of all connections.
@@ -57,10 +62,11 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// What a batch is answered that is refused with `code` by a leader that has taken nothing of the producer in its
-    /// epoch `inherited`.
+    /// What a batch is answered `now` that is refused with `code` by a leader that has taken nothing of the producer in
+    /// its epoch `inherited`.
     pub(super) fn answer(
         &self,
+        now: Millis,
         lane: impl FnOnce() -> Lane,
         batch: Option<&[u8]>,
         code: ErrorCode,
@@ -81,7 +87,7 @@ impl Refused {
         }
         let mut last = self.last.lock();
         let before = last.get(&key).filter(|before| before.epoch == epoch).copied();
-        let (code, excused) = match before {
+        let (answer, excused) = match before {
             _ if !gap => (code, before.and_then(|before| before.excused)),
             Some(before) if before.next == header.base_sequence => (before.code, before.excused),
             _ if inherited.is_some() && before.and_then(|before| before.excused) != inherited => {
@@ -90,10 +96,14 @@ impl Refused {
             _ => return code,
         };
         if last.len() >= MOST && !last.contains_key(&key) {
-            last.clear();
+            last.retain(|_, old| now.since(old.at) < RECENT_MS);
+            if last.len() >= MOST {
+                // An excuse that is not remembered would be made again and again.
+                return code;
+            }
         }
-        last.insert(key, Last { epoch, next, code, excused });
-        code
+        last.insert(key, Last { epoch, next, code: answer, excused, at: now });
+        answer
     }
 }
 
@@ -118,6 +128,7 @@ mod tests {
 
     const GAP: ErrorCode = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
     const NOT_LEADER: ErrorCode = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+    const NOW: Millis = Millis(1_000);
 
     fn lane(connection: u64, partition: i32) -> Lane {
         Lane { connection, topic: (TopicId::ZERO, "t".into()), partition }
@@ -133,12 +144,12 @@ mod tests {
 
     /// The answer to a batch of producer 7 on connection 1.
     fn tell(refused: &Refused, (epoch, sequence): (i16, i32), records: usize, code: ErrorCode) -> ErrorCode {
-        refused.answer(|| lane(1, 0), Some(&batch(7, epoch, sequence, records)), code, None)
+        refused.answer(NOW, || lane(1, 0), Some(&batch(7, epoch, sequence, records)), code, None)
     }
 
     /// The answer to a gap that a leader sees in its epoch `term`, before it has taken anything of the producer.
     fn new_leader(refused: &Refused, connection: u64, sequence: i32, term: i32) -> ErrorCode {
-        refused.answer(|| lane(connection, 0), Some(&batch(7, 0, sequence, 1)), GAP, Some(term))
+        refused.answer(NOW, || lane(connection, 0), Some(&batch(7, 0, sequence, 1)), GAP, Some(term))
     }
 
     #[test]
@@ -160,7 +171,7 @@ mod tests {
         assert_eq!(tell(&refused, (0, 7), 1, GAP), GAP, "another batch is missing");
         assert_eq!(tell(&refused, (1, 6), 1, GAP), GAP, "another epoch");
         let of = |connection, partition, id| {
-            refused.answer(|| lane(connection, partition), Some(&batch(id, 0, 6, 1)), GAP, None)
+            refused.answer(NOW, || lane(connection, partition), Some(&batch(id, 0, 6, 1)), GAP, None)
         };
         assert_eq!([of(2, 0, 7), of(1, 1, 7), of(1, 0, 8)], [GAP; 3]);
         assert_eq!(of(1, 0, 7), NOT_LEADER);
@@ -187,7 +198,7 @@ mod tests {
         assert_eq!(tell(&refused, (0, 0), 5, ErrorCode::NOT_ENOUGH_REPLICAS), ErrorCode::NOT_ENOUGH_REPLICAS);
         assert_eq!(tell(&refused, (0, 5), 1, unknown), ErrorCode::NOT_ENOUGH_REPLICAS);
         let ahead =
-            |sequence| refused.answer(|| lane(2, 0), Some(&batch(7, 0, sequence, 1)), unknown, Some(3));
+            |sequence| refused.answer(NOW, || lane(2, 0), Some(&batch(7, 0, sequence, 1)), unknown, Some(3));
         assert_eq!([ahead(5), ahead(6)], [NOT_LEADER; 2]);
         assert_eq!(ahead(5), unknown, "told again, it is taken");
     }
@@ -215,8 +226,8 @@ mod tests {
         let refused = Refused::default();
         let plain = batch(-1, -1, -1, 1);
         for batch in [None, Some(&b"short"[..]), Some(&plain[..])] {
-            assert_eq!(refused.answer(|| lane(1, 0), batch, NOT_LEADER, None), NOT_LEADER);
-            assert_eq!(refused.answer(|| lane(1, 0), batch, GAP, Some(1)), GAP);
+            assert_eq!(refused.answer(NOW, || lane(1, 0), batch, NOT_LEADER, None), NOT_LEADER);
+            assert_eq!(refused.answer(NOW, || lane(1, 0), batch, GAP, Some(1)), GAP);
         }
         assert!(refused.last.lock().is_empty());
     }
@@ -224,12 +235,26 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let refused = Refused::default();
-        for connection in 0..2 * MOST as u64 + 10 {
-            refused.answer(|| lane(connection, 0), Some(&batch(7, 0, 0, 1)), NOT_LEADER, None);
-        }
-        assert!(refused.last.lock().len() <= MOST);
+        let fill = |now| {
+            for connection in 0..2 * MOST as u64 + 10 {
+                let told =
+                    refused.answer(now, || lane(connection, 0), Some(&batch(7, 0, 5, 1)), GAP, Some(1));
+                let excused = connection < MOST as u64;
+                assert_eq!(told, if excused { NOT_LEADER } else { GAP }, "not what cannot be remembered");
+            }
+            assert_eq!(refused.last.lock().len(), MOST);
+        };
+        fill(NOW);
+        assert_eq!(new_leader(&refused, 1, 5, 1), GAP, "who comes again is known, however many came since");
+        refused.last.lock().clear();
+        fill(NOW);
+        // A minute later all of them are gone, and there is room.
+        let later = NOW.plus(RECENT_MS);
+        let new = || lane(u64::MAX, 0);
+        assert_eq!(refused.answer(later, new, Some(&batch(7, 0, 5, 1)), GAP, Some(1)), NOT_LEADER);
+        assert_eq!(refused.last.lock().len(), 1);
         let long = Lane { topic: (TopicId::ZERO, "t".repeat(LONGEST_NAME + 1).into()), ..lane(0, 0) };
-        refused.answer(|| long.clone(), Some(&batch(7, 0, 0, 1)), NOT_LEADER, None);
-        assert_eq!(refused.answer(|| long, Some(&batch(7, 0, 1, 1)), GAP, Some(1)), GAP);
+        refused.answer(NOW, || long.clone(), Some(&batch(7, 0, 0, 1)), NOT_LEADER, None);
+        assert_eq!(refused.answer(NOW, || long, Some(&batch(7, 0, 1, 1)), GAP, Some(1)), GAP);
     }
 }
