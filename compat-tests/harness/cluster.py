@@ -15,6 +15,7 @@ from . import settings
 from .broker import Broker, cluster_id
 from .network import Network
 from .ports import free_port
+from .waiting import until
 
 COMBINED, CONTROLLER, BROKER = "broker,controller", "controller", "broker"
 
@@ -92,9 +93,21 @@ class Node(Broker):
         return self.cluster.format_options(self)
 
     def pause(self) -> None:
-        """The process stands still, its connections stay open."""
+        """The process stands still, its connections stay open. On a busy machine its threads go on for a while after the
+        signal: until one of them has been given a turn to take it."""
         os.kill(self.pid, signal.SIGSTOP)
         self.paused = True
+        until(f"{self} to stand still", lambda: all(state == "T" for state in self._states()))
+
+    def _states(self) -> list[str]:
+        """A letter for each thread, as ps has them."""
+        found = []
+        for file in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            try:
+                found.append(file.read_text().rpartition(")")[2].split()[0])
+            except OSError:
+                pass  # the thread has ended
+        return found
 
     def resume(self) -> None:
         """A paused process goes on."""
