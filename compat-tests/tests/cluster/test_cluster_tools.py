@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import settings, view
-from harness.chaos import make_topic
+from harness.chaos import configure, make_topic
 from harness.rdkafka import produce
 from harness.waiting import until
 from harness.wire import Connection, Writer
@@ -361,31 +361,54 @@ def test_metadata_version_goes_down_where_nothing_is_lost(new_cluster, tools):
     t.check("metadata-version")
 
 
+def metadata_records(tools, node) -> list[tuple[int, str]]:
+    """What kafka-dump-log --cluster-metadata-decoder makes of a node's metadata log: offsets and payloads, ids without quotes."""
+    files = sorted((node.data / "__cluster_metadata-0").glob("*.log"))
+    out = tools.run(DUMP, "--cluster-metadata-decoder", "--files", ",".join(map(str, files))).ok().out
+    lines = [line for line in out.splitlines() if " payload: {" in line]
+    return [(int(re.search(r"offset: (\d+)", line)[1]), line.split(" payload: ", 1)[1]) for line in lines]
+
+
+def test_the_metadata_log_tells_the_same(transcript, three, plan_file, tools):
+    """What a topic goes through is in the log in the records that Kafka writes for it, field by field."""
+    t, name = transcript, "told"
+    make_topic_at(three, name, {0: [1, 2, 3], 1: [2, 3, 1]}, retention_ms="9000", segment_bytes="1048576")
+    topic_id = re.search(r"TopicId: (\S+)", tools.run(TOPICS, "--bootstrap-server", three.bootstrap, "--describe", "--topic", name).ok().out)[1]
+    configure(three.brokers[0], view.TOPIC_CONFIGS, name, {"retention.ms": None})
+    configure(three.brokers[0], view.TOPIC_CONFIGS, name, {"min.insync.replicas": "2"})
+    tools.run(TOPICS, "--bootstrap-server", three.bootstrap, "--alter", "--topic", name, "--partitions", "3", "--replica-assignment", "1:2:3,2:3:1,3:1:2").ok()
+    view.until_whole(three, name, 3)
+    plan = plan_file({(name, 0): [2, 3, 1]})
+    tools.run(REASSIGN, "--bootstrap-server", three.bootstrap, "--reassignment-json-file", plan, "--execute").ok()
+    until("the new order", replicas_are(three, name, 0, [2, 3, 1]))
+    tools.run(ELECT, "--bootstrap-server", three.bootstrap, "--election-type", "preferred", "--topic", name, "--partition", "0").ok()
+    until("the leader", lambda: view.partitions(three, name)[0].leader == 2)
+    tools.run(TOPICS, "--bootstrap-server", three.bootstrap, "--delete", "--topic", name).ok()
+
+    def told() -> list[str]:
+        of_it = f'"name":"{name}"', f'"resourceName":"{name}"', f'"topicName":"{name}"', topic_id
+        return [text for _, text in metadata_records(tools, three.controllers[0]) if any(mark in text for mark in of_it)]
+
+    until("the deletion in the log", lambda: any("REMOVE_TOPIC" in text for text in told()))
+    t.lines += [t._named(text.replace(topic_id, "TOPIC-ID")) for text in told()]
+    t.check("metadata-log")
+
+
 def test_the_metadata_log_is_read_by_kafkas_tool(three, tools):
     """kafka-dump-log --cluster-metadata-decoder: the same on every controller, and what was done is in it."""
     make_topic_at(three, "logged", {0: [1, 2, 3], 1: [3, 1, 2]})
 
-    def records(node) -> list[dict]:
-        files = sorted((node.data / "__cluster_metadata-0").glob("*.log"))
-        out = tools.run(DUMP, "--cluster-metadata-decoder", "--files", ",".join(map(str, files))).ok().out
-        found = []
-        for line in out.splitlines():
-            if " payload: {" in line:
-                # The tool prints some ids without quotes.
-                found.append((int(re.search(r"offset: (\d+)", line)[1]), line.split(" payload: ", 1)[1]))
-        return found
-
     def topic_of(node) -> list[str]:
-        return [text for _, text in records(node) if '"TOPIC_RECORD"' in text and '"logged"' in text]
+        return [text for _, text in metadata_records(tools, node) if '"TOPIC_RECORD"' in text and '"logged"' in text]
 
     def same_everywhere() -> bool:
-        seen = [dict(records(node)) for node in three.controllers]
+        seen = [dict(metadata_records(tools, node)) for node in three.controllers]
         common = set.intersection(*map(set, seen))
         assert all(view_[offset] == seen[0][offset] for view_ in seen for offset in common)
         return all(any('"logged"' in text for text in one.values()) for one in seen)
 
     until("the topic in every controller's log", same_everywhere)
-    everything = [text for _, text in records(three.controllers[0])]
+    everything = [text for _, text in metadata_records(tools, three.controllers[0])]
     kinds = {re.search(r'"type":"(\w+)"', text)[1] for text in everything}
     assert {"FEATURE_LEVEL_RECORD", "REGISTER_CONTROLLER_RECORD", "REGISTER_BROKER_RECORD", "BROKER_REGISTRATION_CHANGE_RECORD", "TOPIC_RECORD", "PARTITION_RECORD"} <= kinds
     [topic] = topic_of(three.controllers[0])
