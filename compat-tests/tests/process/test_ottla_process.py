@@ -101,6 +101,32 @@ def test_auto_format(new_broker):
     assert "node.id=1" in (broker.data / "meta.properties").read_text()
 
 
+def test_auto_format_of_a_controller_that_names_only_itself(new_broker):
+    """As in the server.properties that comes with it: nobody else is there to take it into a quorum."""
+    broker = new_broker()
+    del broker.properties["controller.quorum.voters"]
+    broker.properties["controller.quorum.bootstrap.servers"] = f"localhost:{broker.controller_port}"
+    broker.write_config()
+    assert "ottla storage format --standalone" in refused(broker)
+    command = [*broker.command(), "--auto-format"]
+    broker.command, broker.format = lambda: command, lambda: None
+    for _ in "ab":
+        broker.begin()
+        broker.wait_started()
+        assert broker.terminate() == 0
+
+
+def test_sigterm_while_no_controller_is_active(new_broker):
+    broker = new_broker()
+    broker.properties["controller.quorum.voters"] += ",2@127.0.0.1:1"
+    broker.write_config()
+    broker.format()
+    broker.spawn()
+    until("it to wait for a controller", lambda: "could not be registered" in broker.log)
+    assert broker.terminate() == 0
+    assert STARTED not in broker.log and "Terminating process due to signal SIGTERM" in broker.log
+
+
 def test_a_directory_of_another_node(new_broker):
     broker = new_broker()
     broker.format()
@@ -172,6 +198,8 @@ def test_check_config(new_broker):
     broker.write_config()
     bad = ottla(str(broker.config), "--check-config")
     assert bad.returncode == 1 and "num.partitions" in bad.stdout + bad.stderr
+    ssl = ottla(str(broker.config), "--check-config", "--override", "num.partitions=1", "--override", "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:SSL")
+    assert ssl.returncode == 1 and "Ssl is not supported yet" in ssl.stderr, "what the start refuses is no good configuration"
     assert not broker.data.exists()
 
 

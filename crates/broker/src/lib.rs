@@ -13,7 +13,7 @@ mod controller_registration;
 mod controller_role;
 mod feed;
 mod health;
-mod listeners;
+pub mod listeners;
 mod log_dirs;
 pub mod logging;
 mod metadata_view;

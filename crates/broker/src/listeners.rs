@@ -22,10 +22,11 @@ pub(crate) struct AllBound {
     pub(crate) controller: Vec<Bound>,
 }
 
-/// Binds every listener.
-pub(crate) async fn bind(config: &BrokerConfig) -> Result<AllBound> {
-    let limits = limits(config);
-    let mut all = AllBound { broker: Vec::new(), controller: Vec::new() };
+/// Whether all listeners can be served.
+///
+/// # Errors
+/// Names the first that speaks a protocol which is not supported yet.
+pub fn check(config: &BrokerConfig) -> Result<()> {
     for configured in &config.listeners.listeners {
         let protocol = protocol(configured.protocol);
         if protocol != SecurityProtocol::Plaintext {
@@ -35,6 +36,17 @@ pub(crate) async fn bind(config: &BrokerConfig) -> Result<AllBound> {
                 configured.endpoint.name
             );
         }
+    }
+    Ok(())
+}
+
+/// Binds every listener.
+pub(crate) async fn bind(config: &BrokerConfig) -> Result<AllBound> {
+    check(config)?;
+    let limits = limits(config);
+    let mut all = AllBound { broker: Vec::new(), controller: Vec::new() };
+    for configured in &config.listeners.listeners {
+        let protocol = protocol(configured.protocol);
         let listener = Listener {
             name: Arc::from(configured.endpoint.name.as_str()),
             protocol,

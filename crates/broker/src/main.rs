@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use ottla_broker::{Server, cli, logging, open_files, storage_tool};
+use ottla_broker::{Server, cli, listeners, logging, open_files, storage_tool};
 use ottla_types::{Clock, SystemClock};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,7 +43,13 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
         }
     };
     if args.check_config {
-        return print(&cli::check_config(&loaded));
+        return match listeners::check(&loaded.broker) {
+            Ok(()) => print(&cli::check_config(&loaded)),
+            Err(problem) => {
+                eprintln!("{problem}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     if let Err(problem) = logging::start(environment, clock.clone()) {
@@ -73,7 +79,11 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
                 };
                 info!(target: "org.apache.kafka.common.utils.LoggingSignalHandler", "Terminating process due to signal {name}");
             };
-            Server::start(&loaded, clock).await?.serve(stop).await
+            let mut stop = std::pin::pin!(stop);
+            match Server::start(&loaded, clock, stop.as_mut()).await? {
+                Some(server) => server.serve(stop).await,
+                None => Ok(()),
+            }
         })
     };
     match run() {

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use ottla_config::{BrokerConfig, Loaded};
 use ottla_controller::{Controller, Settings, State};
 use ottla_metadata::{Endpoint, Fact, records};
-use ottla_raft::{Codec, Disk, Options, Parts, Running, VoterEndpoint};
+use ottla_raft::{Codec, Disk, FactLog as _, Founding, Options, Parts, Running, VoterEndpoint};
 use ottla_storage::{LogConfig, LogReader, METADATA_TOPIC};
 use ottla_types::{Clock, TopicPartition};
+use tracing::warn;
 
 use crate::{controller_registration, server::OpenDirs};
 use transport::{Identity, Lines};
@@ -44,6 +45,13 @@ pub(crate) fn start(
     let directory_id = dirs.metadata.meta().directory_id.unwrap_or_default();
     let endpoints = endpoints(config);
     let founding = founding::founding(config, &dir, directory_id, &endpoints)?;
+    if matches!(founding, Founding::Join) && log.end() == 0 {
+        warn!(
+            "This controller is no voter until one of controller.quorum.bootstrap.servers takes it in. If none of them \
+             is a voter, format one of them with ottla storage format --standalone, or all of them with \
+             --initial-controllers"
+        );
+    }
     let identity = Identity {
         cluster_id: cluster_id.clone(),
         node_id: config.node_id,

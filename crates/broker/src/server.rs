@@ -54,7 +54,11 @@ impl Server {
     /// # Errors
     /// With what the operator has to know: a dir that is not formatted or in use, a port that is taken, damage, a
     /// cluster that does not want this node.
-    pub async fn start(loaded: &Loaded, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub async fn start(
+        loaded: &Loaded,
+        clock: Arc<dyn Clock>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>> {
         let config = Arc::new(loaded.broker.clone());
         let bound = listeners::bind(&config).await?;
         let addresses = addresses(bound.broker.iter().chain(&bound.controller));
@@ -97,21 +101,22 @@ impl Server {
             let joining = BrokerRole::join(parts, &server.shared, &server.dirs, bound.broker, &applier);
             let fault = server.metadata.fault();
             let joined = tokio::select! {
-                joined = joining => joined,
+                joined = joining => joined.map(Some),
                 fault = fault => Err(anyhow::anyhow!("Encountered fatal fault: {fault}")),
+                () = stop => Ok(None),
             };
             match joined {
-                Ok(broker) => server.broker = Some(broker),
-                Err(error) => {
-                    // Its threads need the runtime, which ends with this error.
+                Ok(Some(broker)) => server.broker = Some(broker),
+                unjoined => {
+                    // Its threads need the runtime, which ends with this.
                     if let Err(also) = server.metadata.stop().await {
                         warn!("{also:#}");
                     }
-                    return Err(error);
+                    return unjoined.map(|_| None);
                 }
             }
         }
-        Ok(server)
+        Ok(Some(server))
     }
 
     /// Where clients and controllers connect, by listener name.

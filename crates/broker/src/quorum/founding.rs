@@ -1,7 +1,7 @@
 //! How this node's quorum begins: with the voters it was formatted with, with those of the configuration, alone, or not
 //! before a leader takes it in.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
 use anyhow::{Result, bail};
 use ottla_config::BrokerConfig;
@@ -42,11 +42,22 @@ pub(super) fn founding(
         };
         return Ok(Founding::Static(fixed.iter().map(voter).collect()));
     }
-    if config.quorum.bootstrap_servers.is_empty() {
+    // Nobody else is there to take it in.
+    if config.quorum.bootstrap_servers.iter().all(|server| is_own(server, endpoints)) {
         let alone = Voter { id: config.node_id, directory_id, endpoints: endpoints.to_vec() };
         return Ok(Founding::Dynamic(vec![alone]));
     }
     Ok(Founding::Join)
+}
+
+/// Whether an address is one of this node's own controller listeners.
+fn is_own((host, port): &(String, u16), endpoints: &[VoterEndpoint]) -> bool {
+    let loopback = |host: &str| {
+        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    };
+    endpoints.iter().any(|own| {
+        own.port == *port && (own.host.eq_ignore_ascii_case(host) || (loopback(&own.host) && loopback(host)))
+    })
 }
 
 /// The features a new cluster begins with: this release's, in the levels that the node was formatted with. A level of 0
@@ -79,4 +90,22 @@ pub(crate) fn features(dir: &Path) -> Result<Vec<(String, i16)>> {
     }
     features.retain(|(_, level)| *level > 0);
     Ok(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_controller_knows_its_own_address() {
+        let endpoint =
+            |host: &str, port| VoterEndpoint { name: "CONTROLLER".into(), host: host.into(), port };
+        let own = |host: &str, port, at| is_own(&(host.to_owned(), port), &[at]);
+        assert!(own("localhost", 9093, endpoint("localhost", 9093)));
+        assert!(own("127.0.0.1", 9093, endpoint("LocalHost", 9093)), "another name of the same");
+        assert!(own("Kafka-1.example", 9093, endpoint("kafka-1.example", 9093)));
+        assert!(!own("localhost", 9094, endpoint("localhost", 9093)), "another process here");
+        assert!(!own("localhost", 9093, endpoint("kafka-1.example", 9093)));
+        assert!(!own("kafka-2.example", 9093, endpoint("kafka-1.example", 9093)));
+    }
 }

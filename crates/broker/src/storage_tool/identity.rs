@@ -51,9 +51,14 @@ pub fn ensure_formatted(
         ));
     }
     if found[0].is_none() && !on_the_way {
+        let unsaid = config.is_controller
+            && config.quorum.voters.is_empty()
+            && !config.quorum.bootstrap_servers.is_empty();
+        let how =
+            if unsaid { " --standalone (or --initial-controllers, --no-initial-controllers)" } else { "" };
         return Err(format!(
-            "log directory {} is not formatted: run ottla storage format -t $(ottla storage random-uuid) -c with this \
-             configuration file, or start with --auto-format",
+            "log directory {} is not formatted: run ottla storage format{how} -t $(ottla storage random-uuid) -c with \
+             this configuration file, or start with --auto-format",
             dirs[0]
         ));
     }
