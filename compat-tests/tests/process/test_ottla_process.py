@@ -284,9 +284,9 @@ def test_storage_format_info_random_uuid(new_broker):
 
 # ---- the way back
 
-@pytest.mark.timeout(240)
-def test_kafka_takes_the_directory_over(new_broker):
-    """Stopped in good order, the directory is Kafka's again: same topics, same records, same offsets."""
+@pytest.mark.timeout(300)
+def test_kafka_takes_the_directory_over_and_gives_it_back(new_broker):
+    """Stopped in good order, the directory is Kafka's again: same topics, same records, same offsets; and then Ottla's."""
     ours = new_broker().start()
     create_topic(ours.bootstrap, "moved", 2, {"retention.ms": "999999999"})
     values = [f"v{i}" for i in range(100)]
@@ -301,6 +301,15 @@ def test_kafka_takes_the_directory_over(new_broker):
     got = read_all(theirs.bootstrap, "moved")
     assert sorted(m.value().decode() for m in got) == sorted(values)
     produce(theirs.bootstrap, "moved", [{"value": "theirs", "partition": 0}])
-    assert read_all(theirs.bootstrap, "moved")[-1] is not None
-    theirs.kill()
+    create_topic(theirs.bootstrap, "new", 1)
+    produce(theirs.bootstrap, "new", [{"value": "created there"}])
+    assert theirs.terminate() in (0, 143)
+    ours.start()
+    assert sorted(m.value().decode() for m in read_all(ours.bootstrap, "moved")) == sorted([*values, "theirs"])
+    assert [m.value() for m in read_all(ours.bootstrap, "new")] == [b"created there"]
+    create_topic(ours.bootstrap, "newer", 1)
+    assert ours.terminate() == 0
+    ours.start()
+    produce(ours.bootstrap, "newer", [{"value": "v"}])
+    assert [m.value() for m in read_all(ours.bootstrap, "newer")] == [b"v"]
     shutil.rmtree(theirs.data, ignore_errors=True)

@@ -60,6 +60,16 @@ pub enum Fault {
         /// Where the metadata log ends.
         log_end: Offset,
     },
+    /// A Kafka controller has led from this directory since raft was here, and there are several voters.
+    #[error(
+        "a Kafka controller has written the metadata log, which ends at offset {log_end}, since this directory was last \
+         Ottla's: only a lone voter can go on from there. Take this node out of the voters, empty and format its metadata \
+         directory, and add it again; or start it alone, then add the others with kafka-metadata-quorum add-controller"
+    )]
+    Overtaken {
+        /// Where the metadata log ends.
+        log_end: Offset,
+    },
     /// The metadata log holds something else than what was written, and raft's log does not have it any more.
     #[error(
         "the metadata log is damaged at offset {offset} ({why}) and raft's log does not reach back to it: restore the \

@@ -101,6 +101,10 @@ pub(crate) fn recover<M: Machine>(
     if let Err(fault) = read {
         mend(fault, raft.as_ref().ok(), &mut *log)?;
     }
+    let raft = match raft {
+        Ok(raft) if is_past(&raft, epoch) => Err(give_up(raft, options, &quorum, log.end())?),
+        other => other,
+    };
     let mut raft = match raft {
         Ok(raft) => raft,
         Err(keys) => {
@@ -113,6 +117,29 @@ pub(crate) fn recover<M: Machine>(
     raft.committed_at_least(applied);
     let position = (epoch, timestamp);
     Ok(Recovered { state, store: raft, log, files, applied, position, snapshot, bytes, quorum, marks })
+}
+
+/// Whether somebody else has led from this directory since raft was here. What raft's log does not have never gets into the
+/// metadata log, and a term is synced before anything is written in it: a later epoch is a Kafka controller's.
+fn is_past(raft: &RaftStore, epoch: LeaderEpoch) -> bool {
+    u64::try_from(epoch).is_ok_and(|epoch| epoch > raft.hard_state().term)
+}
+
+/// Raft's log is of a past that the metadata log has left behind. A lone voter begins anew from there.
+fn give_up(
+    raft: RaftStore,
+    options: &Options,
+    quorum: &Membership,
+    log_end: Offset,
+) -> Result<Box<dyn Keys>, Fault> {
+    let voters = match &options.founding {
+        Founding::Static(voters) => voters.len(),
+        Founding::Dynamic(_) | Founding::Join => quorum.voters.len(),
+    };
+    if voters != 1 {
+        return Err(Fault::Overtaken { log_end });
+    }
+    raft.forget()
 }
 
 /// The snapshot to begin with. One that ends after all that raft knows was being installed when the node stopped, and

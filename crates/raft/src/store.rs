@@ -146,6 +146,12 @@ impl RaftStore {
         Ok(Self { name: Some(name), ..store })
     }
 
+    /// The keys, emptied for good: what they said is past.
+    pub(crate) fn forget(mut self) -> Result<Box<dyn Keys>, Fault> {
+        self.keys.write(vec![Change::DeleteRange(Vec::new(), vec![u8::MAX; 16])], true)?;
+        Ok(self.keys)
+    }
+
     fn with(
         keys: Box<dyn Keys>,
         hard_state: HardState,
