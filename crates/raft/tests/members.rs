@@ -532,6 +532,24 @@ fn an_upgraded_voter_leaves_comes_back_and_is_replaced() {
     }
 }
 
+/// Every lost directory leaves a member behind that is forgotten only after minutes; more than may follow at a time.
+#[test]
+fn a_node_that_lost_its_directory_again_and_again_still_follows() {
+    let mut world = World::new(5, 3);
+    world.broker();
+    for round in 0..20 {
+        world.add_in(4, directory(100 + round), Founding::Join);
+        (1..=4).for_each(|id| world.introduce(id));
+        world.create(&format!("topic-{round}"));
+        let topics = usize::try_from(round).expect("few") + 1;
+        world.until(3000, |world| {
+            world.introduce(4);
+            world.topics(4) == topics
+        });
+        world.kill(4, true);
+    }
+}
+
 /// Whatever arrives: nobody panics, nobody's disk is spoilt, and the quorum works on.
 #[test]
 fn messages_that_no_sound_member_sends_do_no_harm() {

@@ -481,10 +481,18 @@ impl<M: Machine> Core<M> {
             return;
         }
         let conf = self.conf();
-        let member = conf.voters.contains(&name) || conf.learners.contains(&name);
-        if !member && conf.learners.len() < LEARNERS {
+        if conf.voters.contains(&name) || conf.learners.contains(&name) {
+            return;
+        }
+        if conf.learners.len() < LEARNERS {
             tracing::info!("Node {} begins to follow the metadata quorum", seen.id);
             let _ = self.propose_member(ConfChangeType::AddLearnerNode, name, None);
+        } else if let Some(before) = conf.learners.iter().copied().find(|it| node_of(*it) == Some(seen.id)) {
+            // The same node in a directory that is lost, which makes room: it is heard again, and begins to follow then.
+            self.heard.remove(&before);
+            let _ = self.propose_member(ConfChangeType::RemoveNode, before, None);
+        } else {
+            tracing::debug!("Node {} may not follow: {LEARNERS} that have no vote do already", seen.id);
         }
     }
 
