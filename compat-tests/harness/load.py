@@ -5,8 +5,10 @@ librdkafka's default settings, but for idempotence. What the lines of the log me
 clock that all processes of a machine share (CLOCK_MONOTONIC).
 """
 
+import faulthandler
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -92,13 +94,16 @@ class Load:
         try:
             status = self.process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            # It says where each of its threads is.
+            self.process.send_signal(signal.SIGABRT)
             self.process.wait()
             status = None
         history = read_log(self.log)
         history.gaps = read_gaps(self.errors.read_text(errors="replace"))
         if status is None:
-            history.stuck.append((None, f"the load did not end within {patience:.0f} s of being told to"))
+            said = self.errors.read_text(errors="replace")
+            where = said[said.rfind("Fatal Python error") :]
+            history.stuck.append((None, f"the load did not end within {patience:.0f} s of being told to: {where[:3000]}"))
         elif status != 0:
             history.stuck.append((None, f"the load ended with {status}: {self.errors.read_text()[-1000:]}"))
         return history
@@ -301,4 +306,5 @@ class _Worker:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
     _Worker(Plan(**json.loads(sys.argv[1]))).run()

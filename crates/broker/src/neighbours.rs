@@ -141,7 +141,10 @@ async fn attend(start: (NodeId, i64), at: Endpoint, connected: Arc<AtomicBool>, 
                     continue;
                 }
             }
-            Err(e) if e.kind() == ErrorKind::ConnectionRefused => losses.missing(id, epoch),
+            // Nobody is there, or whoever took the call was ending.
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {
+                losses.missing(id, epoch);
+            }
             Err(e) => debug!("Broker {id} cannot be called: {e}"),
         }
         sleep(RETRY).await;

@@ -1,16 +1,11 @@
-//! News of brokers: a broker whose connections are all closed has probably died, and need not be waited for.
+//! News of brokers: a broker whose connection was closed has probably died, and need not be waited for.
 //!
-//! The active controller knows over which connections a broker's heartbeats come. When the last of them has been closed,
+//! The active controller knows over which connection a broker's last heartbeat came. When it has been closed,
 //! the broker is called at its own listener; if nobody is there, the controller is told. A broker that only lost its
 //! connections answers the call, and is left to its session, unless the call ends too before it is heard of again. A
-//! controller that becomes the active one calls all who are not connected.
+//! controller that becomes the active one calls all.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ottla_controller::{Command, Controller};
@@ -19,7 +14,7 @@ use ottla_net::{
     ConnectionInfo, FrameService, Outcome,
     peer::{Contact, contact},
 };
-use ottla_raft::Handle;
+use ottla_raft::{Handle, Speakers};
 use ottla_router::{BrokerConnections, Router, Session};
 use ottla_types::{Clock, Millis, NodeId};
 use parking_lot::Mutex;
@@ -39,42 +34,8 @@ pub(crate) struct Presence {
     clock: Arc<dyn Clock>,
     /// `inter.broker.listener.name`, where it is known here.
     listener: Option<String>,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    brokers: HashMap<u64, (NodeId, i64)>,
-    connections: HashMap<NodeId, HashSet<u64>>,
-}
-
-impl Known {
-    fn heartbeat(&mut self, connection: u64, broker: NodeId, epoch: i64) {
-        // One connection is one process: another broker on it takes its place.
-        if let Some((before, _)) = self.brokers.insert(connection, (broker, epoch))
-            && before != broker
-            && let Some(connections) = self.connections.get_mut(&before)
-        {
-            connections.remove(&connection);
-        }
-        self.connections.entry(broker).or_default().insert(connection);
-    }
-
-    /// The broker that has no connection left now.
-    fn closed(&mut self, connection: u64) -> Option<(NodeId, i64)> {
-        let (broker, epoch) = self.brokers.remove(&connection)?;
-        let connections = self.connections.get_mut(&broker)?;
-        connections.remove(&connection);
-        if !connections.is_empty() {
-            return None;
-        }
-        self.connections.remove(&broker);
-        Some((broker, epoch))
-    }
-
-    fn is_connected(&self, broker: NodeId) -> bool {
-        self.connections.contains_key(&broker)
-    }
+    /// With their broker epochs.
+    speakers: Mutex<Speakers<i64>>,
 }
 
 impl Presence {
@@ -84,7 +45,7 @@ impl Presence {
         clock: Arc<dyn Clock>,
         listener: Option<String>,
     ) -> Arc<Self> {
-        let presence = Arc::new(Self { quorum, image, clock, listener, known: Mutex::default() });
+        let presence = Arc::new(Self { quorum, image, clock, listener, speakers: Mutex::default() });
         tokio::spawn(presence.clone().call_all_in_new_terms());
         presence
     }
@@ -92,20 +53,23 @@ impl Presence {
     fn closed(self: &Arc<Self>, connection: u64) {
         // The same news about a leader: the voters need not wait for it.
         self.quorum.connection_closed(connection);
-        let Some((broker, epoch)) = self.known.lock().closed(connection) else { return };
+        let Some((broker, epoch)) = self.speakers.lock().closed(connection) else { return };
         let (since, presence) = (self.clock.ticks(), self.clone());
+        debug!("The connection that broker {broker} was heard over last is closed");
         // Connections end also when the process does, and there is no runtime any more.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { presence.call(broker, epoch, since).await });
         }
     }
 
-    /// Calls every broker that has no connection here whenever this controller becomes the active one: whoever died with
-    /// the one before it has nobody else to miss it.
+    /// Calls every broker whenever this controller becomes the active one: whoever died with the one before it has nobody
+    /// else to miss it. Connections of an earlier term say nothing: who went over to another controller left them, and
+    /// where the network was cut they are open still.
     async fn call_all_in_new_terms(self: Arc<Self>) {
         let mut status = self.quorum.status();
         // An error says that the quorum's driver is gone.
         while status.wait_for(|status| status.in_office).await.is_ok() {
+            *self.speakers.lock() = Speakers::default();
             let since = self.clock.ticks();
             let brokers: Vec<_> =
                 self.image.get().alive_brokers().map(|known| (known.id, known.epoch)).collect();
@@ -131,6 +95,8 @@ impl Presence {
                         tokio::time::sleep(AGAIN).await;
                     }
                 }
+                // Taken by a process that was ending.
+                Some(Err(e)) if e.kind() == io::ErrorKind::ConnectionReset => tokio::time::sleep(AGAIN).await,
                 Some(Err(e)) => {
                     debug!("Broker {broker} has no connection here, and cannot be called: {e}");
                     return;
@@ -148,7 +114,7 @@ impl Presence {
 
     /// Where to call a broker; nowhere when there is no need to.
     fn listeners_of(&self, broker: NodeId, epoch: i64) -> Vec<Endpoint> {
-        if self.known.lock().is_connected(broker) || !self.quorum.status().borrow().in_office {
+        if self.is_connected(broker) || !self.quorum.status().borrow().in_office {
             return Vec::new();
         }
         match self.image.get().broker(broker) {
@@ -174,11 +140,15 @@ async fn reach(endpoints: &[Endpoint]) -> Option<io::Result<Contact>> {
 
 impl BrokerConnections for Presence {
     fn heartbeat(&self, connection: u64, broker: NodeId, epoch: i64) {
-        self.known.lock().heartbeat(connection, broker, epoch);
+        let mut speakers = self.speakers.lock();
+        // One that lives on after it was replaced speaks for nobody.
+        if speakers.get(broker).is_none_or(|known| *known <= epoch) {
+            speakers.heard(connection, broker, epoch);
+        }
     }
 
     fn is_connected(&self, broker: NodeId) -> bool {
-        self.known.lock().is_connected(broker)
+        self.speakers.lock().get(broker).is_some()
     }
 }
 
@@ -209,34 +179,5 @@ impl FrameService for Watched {
 
     fn call(&self, session: &mut WatchedSession, frame: Bytes) -> Outcome {
         self.router.call(&mut session.session, frame)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broker_is_missed_when_its_last_connection_closes() {
-        let mut known = Known::default();
-        known.heartbeat(1, 7, 10);
-        known.heartbeat(2, 7, 10);
-        known.heartbeat(3, 8, 11);
-        assert_eq!(known.closed(1), None);
-        assert_eq!(known.closed(9), None);
-        assert_eq!(known.closed(2), Some((7, 10)));
-        assert!(!known.is_connected(7) && known.is_connected(8));
-        // Back with a new epoch.
-        known.heartbeat(4, 7, 20);
-        assert!(known.is_connected(7));
-        assert_eq!(known.closed(4), Some((7, 20)));
-    }
-
-    #[test]
-    fn a_connection_belongs_to_the_broker_it_last_spoke_for() {
-        let mut known = Known::default();
-        known.heartbeat(1, 7, 10);
-        known.heartbeat(1, 8, 11);
-        assert_eq!(known.closed(1), Some((8, 11)));
     }
 }

@@ -5,15 +5,20 @@ mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use ottla_protocol::messages::{
-    MetadataRequest, MetadataResponse, ProduceRequest, metadata_request::MetadataRequestTopic,
-    metadata_response::MetadataResponsePartition,
+use ottla_protocol::{
+    StrBytes,
+    messages::{
+        BrokerHeartbeatRequest, MetadataRequest, MetadataResponse, OttlaRaftRequest, ProduceRequest,
+        metadata_request::MetadataRequestTopic, metadata_response::MetadataResponsePartition,
+    },
 };
 use ottla_records::Producer;
+use ottla_storage::MetaProperties;
+use ottla_types::ErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
     Client, Node,
-    cluster::{Three, attempts},
+    cluster::{CLUSTER_ID, Three, attempts},
     requests::{PRODUCE, batch, create_topics_request, produce_request, topic_name},
 };
 
@@ -89,6 +94,54 @@ fn whoever_is_killed_is_replaced_without_waiting_for_its_session() {
         produce(&cluster, b"without it");
         cluster.restart(id);
         until(&cluster, "in sync again", |one| one.isr_nodes.len() == 3);
+    }
+}
+
+/// Connections over which a node was heard and that nobody holds any more, but which stay open: those that it gave up while
+/// the network was cut.
+fn left_behind(cluster: &Three, id: i32) -> Vec<Client> {
+    let meta =
+        MetaProperties::read(&cluster.places[&id].home.data()).expect("read").expect("it is formatted");
+    let directory_id = meta.directory_id.expect("every log dir has one");
+    let of = |to: i32| {
+        let mut client = Client::connect(cluster.places[&to].controller());
+        for epoch in 0.. {
+            let beat = BrokerHeartbeatRequest::default()
+                .with_broker_id(id.into())
+                .with_broker_epoch(epoch)
+                .with_current_metadata_offset(i64::MAX);
+            match ErrorCode(client.call(1, &beat).error_code) {
+                // As the broker itself, or to a controller that is not the active one.
+                ErrorCode::NONE | ErrorCode::NOT_CONTROLLER => break,
+                code => assert_eq!(code, ErrorCode::STALE_BROKER_EPOCH),
+            }
+        }
+        let hello = OttlaRaftRequest {
+            cluster_id: StrBytes::from_static_str(CLUSTER_ID),
+            from: id,
+            from_directory_id: directory_id,
+            to,
+            ..OttlaRaftRequest::default()
+        };
+        assert_eq!(client.call(0, &hello).error_code, 0);
+        client
+    };
+    (1..=3).filter(|to| *to != id).map(of).collect()
+}
+
+#[test]
+fn connections_that_were_left_behind_keep_nobody_alive() {
+    let mut cluster = start();
+    for id in 1..=3 {
+        let left = left_behind(&cluster, id);
+        // It goes on over its own ones: several heartbeats.
+        std::thread::sleep(Duration::from_secs(3));
+        cluster.nodes.remove(&id).expect("it runs").kill();
+        until(&cluster, "led by others", |one| one.leader_id.0 >= 0 && one.leader_id.0 != id);
+        produce(&cluster, b"without it");
+        cluster.restart(id);
+        until(&cluster, "in sync again", |one| one.isr_nodes.len() == 3);
+        drop(left);
     }
 }
 

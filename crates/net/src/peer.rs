@@ -235,7 +235,8 @@ impl Drop for Inner {
 /// A connection to an address over which nothing is asked.
 ///
 /// # Errors
-/// What the system says, or `TimedOut`.
+/// What the system says, or `TimedOut`. `ConnectionReset`: somebody took the call, and it ended in the same instant, as
+/// it does where the process just ends.
 pub async fn contact(host: &str, port: u16, within: Duration) -> io::Result<Contact> {
     match timeout(within, TcpStream::connect((host, port))).await {
         Ok(connected) => connected.map(Contact),

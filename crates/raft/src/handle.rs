@@ -15,7 +15,7 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use crate::{QuorumView, ReplicaView, Seen, VoterChange, raft_id};
+use crate::{QuorumView, ReplicaView, Seen, Speakers, VoterChange, raft_id};
 
 /// An observer that did not ask for this long is forgotten, in milliseconds.
 const OBSERVER_MS: i64 = 300_000;
@@ -91,7 +91,7 @@ pub(crate) struct Shared {
     view: Mutex<Arc<QuorumView>>,
     observers: Mutex<HashMap<(NodeId, Uuid), Observer>>,
     /// Whose messages come over which connection.
-    connections: Mutex<HashMap<u64, Seen>>,
+    speakers: Mutex<Speakers<Seen>>,
 }
 
 impl Shared {
@@ -200,13 +200,13 @@ impl<M: Machine> Handle<M> {
         {
             return Err(Stranger::OtherDirectory(directory));
         }
-        let mut connections = self.shared.connections.lock();
-        let rival = |other: &Seen| other.id == sender.id && other.directory_id != sender.directory_id;
-        if self.status.borrow().kraft_version == 0 && connections.values().any(rival) {
+        let mut speakers = self.shared.speakers.lock();
+        let rival = speakers.get(sender.id).is_some_and(|other| other.directory_id != sender.directory_id);
+        if rival && self.status.borrow().kraft_version == 0 {
             return Err(Stranger::Rival);
         }
-        let known = connections.insert(connection, sender.clone());
-        drop(connections);
+        let known = speakers.heard(connection, sender.id, sender.clone());
+        drop(speakers);
         let own = raft_id(sender.id, sender.directory_id);
         let names = [if voter.is_some() { own } else { plain }, own];
         let mut messages = messages.into_iter().filter(|message| names.contains(&message.from)).peekable();
@@ -230,14 +230,12 @@ impl<M: Machine> Handle<M> {
         self.shared.view.lock().voters.iter().find(another).map(|voter| voter.directory_id)
     }
 
-    /// A connection was closed. When it was the last one of the node that leads, that node has probably died.
+    /// A connection was closed. When it is the one that the node that leads was heard over last, that node has probably
+    /// died.
     pub fn connection_closed(&self, connection: u64) {
-        let mut connections = self.shared.connections.lock();
-        let Some(gone) = connections.remove(&connection) else { return };
-        let left = connections.values().any(|seen| seen.id == gone.id);
-        drop(connections);
-        if !left {
-            self.lost(gone.id);
+        let gone = self.shared.speakers.lock().closed(connection);
+        if let Some((node, _)) = gone {
+            self.lost(node);
         }
     }
 

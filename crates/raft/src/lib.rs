@@ -25,6 +25,7 @@ mod memory;
 mod quorum_state;
 mod recover;
 mod segment_log;
+mod speakers;
 mod store;
 mod wire;
 
@@ -41,4 +42,5 @@ pub use membership::{Founding, Membership, write_bootstrap};
 pub use memory::{MemoryDisk, MemoryLog};
 pub use raft::eraftpb::{Message, MessageType};
 pub use segment_log::SegmentLog;
+pub use speakers::Speakers;
 pub use wire::{decode_message, encode_message};

@@ -1,6 +1,11 @@
 //! Several nodes as one cluster.
 
-use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
+};
 
 use super::{Home, Node, PATIENCE};
 
@@ -35,6 +40,13 @@ impl Place {
 
     pub fn file(&self) -> &str {
         self.file.to_str().expect("text")
+    }
+
+    /// Where its controller listens.
+    pub fn controller(&self) -> SocketAddr {
+        let text = std::fs::read_to_string(self.file()).expect("read");
+        let (_, at) = text.split_once("CONTROLLER://").expect("it has one");
+        at.lines().next().and_then(|at| at.parse().ok()).expect("an address")
     }
 }
 
