@@ -96,13 +96,15 @@ class Load:
         except subprocess.TimeoutExpired:
             # It says where each of its threads is.
             self.process.send_signal(signal.SIGABRT)
+            time.sleep(5)
+            self.process.kill()
             self.process.wait()
             status = None
         history = read_log(self.log)
         history.gaps = read_gaps(self.errors.read_text(errors="replace"))
         if status is None:
             said = self.errors.read_text(errors="replace")
-            where = said[said.rfind("Fatal Python error") :]
+            where = said[max(said.rfind("Fatal Python error"), 0) :]
             history.stuck.append((None, f"the load did not end within {patience:.0f} s of being told to: {where[:3000]}"))
         elif status != 0:
             history.stuck.append((None, f"the load ended with {status}: {self.errors.read_text()[-1000:]}"))

@@ -52,6 +52,7 @@ impl ControllerRole {
             }
         }
         let presence = Presence::new(
+            config.node_id,
             quorum.handle.clone(),
             image.clone(),
             clock.clone(),

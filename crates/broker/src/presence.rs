@@ -14,7 +14,7 @@ use ottla_net::{
     ConnectionInfo, FrameService, Outcome,
     peer::{Contact, contact},
 };
-use ottla_raft::{Handle, Speakers};
+use ottla_raft::{Handle, Speakers, SubmitError};
 use ottla_router::{BrokerConnections, Router, Session};
 use ottla_types::{Clock, Millis, NodeId};
 use parking_lot::Mutex;
@@ -29,6 +29,8 @@ const AGAIN: Duration = Duration::from_millis(5);
 
 /// Who is connected.
 pub(crate) struct Presence {
+    /// This node, whose own broker ends with it.
+    node_id: NodeId,
     quorum: Handle<Controller>,
     image: Arc<ImageCell>,
     clock: Arc<dyn Clock>,
@@ -40,12 +42,13 @@ pub(crate) struct Presence {
 
 impl Presence {
     pub(crate) fn new(
+        node_id: NodeId,
         quorum: Handle<Controller>,
         image: Arc<ImageCell>,
         clock: Arc<dyn Clock>,
         listener: Option<String>,
     ) -> Arc<Self> {
-        let presence = Arc::new(Self { quorum, image, clock, listener, speakers: Mutex::default() });
+        let presence = Arc::new(Self { node_id, quorum, image, clock, listener, speakers: Mutex::default() });
         tokio::spawn(presence.clone().call_all_in_new_terms());
         presence
     }
@@ -67,18 +70,18 @@ impl Presence {
     /// where the network was cut they are open still.
     async fn call_all_in_new_terms(self: Arc<Self>) {
         let mut status = self.quorum.status();
+        let mut last = None;
         // An error says that the quorum's driver is gone.
-        while status.wait_for(|status| status.in_office).await.is_ok() {
+        while let Ok(term) =
+            status.wait_for(|now| now.in_office && Some(now.epoch) != last).await.map(|now| now.epoch)
+        {
+            last = Some(term);
             *self.speakers.lock() = Speakers::default();
             let since = self.clock.ticks();
-            let brokers: Vec<_> =
-                self.image.get().alive_brokers().map(|known| (known.id, known.epoch)).collect();
-            for (broker, epoch) in brokers {
-                let presence = self.clone();
+            let image = self.image.get();
+            for known in image.alive_brokers().filter(|known| known.id != self.node_id) {
+                let (presence, broker, epoch) = (self.clone(), known.id, known.epoch);
                 tokio::spawn(async move { presence.call(broker, epoch, since).await });
-            }
-            if status.wait_for(|status| !status.in_office).await.is_err() {
-                return;
             }
         }
     }
@@ -98,7 +101,7 @@ impl Presence {
                 // Taken by a process that was ending.
                 Some(Err(e)) if e.kind() == io::ErrorKind::ConnectionReset => tokio::time::sleep(AGAIN).await,
                 Some(Err(e)) => {
-                    debug!("Broker {broker} has no connection here, and cannot be called: {e}");
+                    debug!("Broker {broker} was not heard of, and cannot be called: {e}");
                     return;
                 }
                 None => break,
@@ -107,9 +110,13 @@ impl Presence {
         if self.listeners_of(broker, epoch).is_empty() {
             return;
         }
-        info!("Broker {broker} is gone: its connections are closed and nobody listens for it");
+        info!("Broker {broker} is gone: its connection is closed and nobody listens for it");
         // It is told by the facts whether this counted.
-        let _ = self.quorum.submit(Command::BrokerLost { id: broker, epoch, since }).await;
+        while let Err(SubmitError::Busy) =
+            self.quorum.submit(Command::BrokerLost { id: broker, epoch, since }).await
+        {
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Where to call a broker; nowhere when there is no need to.
@@ -140,10 +147,9 @@ async fn reach(endpoints: &[Endpoint]) -> Option<io::Result<Contact>> {
 
 impl BrokerConnections for Presence {
     fn heartbeat(&self, connection: u64, broker: NodeId, epoch: i64) {
-        let mut speakers = self.speakers.lock();
-        // One that lives on after it was replaced speaks for nobody.
-        if speakers.get(broker).is_none_or(|known| *known <= epoch) {
-            speakers.heard(connection, broker, epoch);
+        // One that lives on after it was replaced speaks for nobody, and no more does who makes an epoch up.
+        if self.image.get().broker(broker).is_some_and(|known| known.epoch == epoch) {
+            self.speakers.lock().heard(connection, broker, epoch);
         }
     }
 

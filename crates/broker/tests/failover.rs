@@ -98,7 +98,7 @@ fn whoever_is_killed_is_replaced_without_waiting_for_its_session() {
 }
 
 /// Connections over which a node was heard and that nobody holds any more, but which stay open: those that it gave up while
-/// the network was cut.
+/// the network was cut. Over each an epoch was claimed, too, that the broker never had.
 fn left_behind(cluster: &Three, id: i32) -> Vec<Client> {
     let meta =
         MetaProperties::read(&cluster.places[&id].home.data()).expect("read").expect("it is formatted");
@@ -116,6 +116,8 @@ fn left_behind(cluster: &Three, id: i32) -> Vec<Client> {
                 code => assert_eq!(code, ErrorCode::STALE_BROKER_EPOCH),
             }
         }
+        let claimed = BrokerHeartbeatRequest::default().with_broker_id(id.into()).with_broker_epoch(i64::MAX);
+        assert_ne!(client.call(1, &claimed).error_code, 0);
         let hello = OttlaRaftRequest {
             cluster_id: StrBytes::from_static_str(CLUSTER_ID),
             from: id,

@@ -205,7 +205,11 @@ impl<M: Machine> Handle<M> {
         if rival && self.status.borrow().kraft_version == 0 {
             return Err(Stranger::Rival);
         }
-        let known = speakers.heard(connection, sender.id, sender.clone());
+        // A directory that has no vote where the node's other one has does not speak for the voter.
+        let known = match voter {
+            None => speakers.heard(connection, sender.id, sender.clone()),
+            Some(_) => None,
+        };
         drop(speakers);
         let own = raft_id(sender.id, sender.directory_id);
         let names = [if voter.is_some() { own } else { plain }, own];
@@ -338,5 +342,67 @@ impl<M: Machine> Handle<M> {
         }
         view.observers.sort_by_key(|replica| replica.id);
         view
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use ottla_controller::Controller;
+
+    use super::*;
+
+    const LEADER: NodeId = 2;
+
+    fn handle() -> (Handle<Controller>, Receiver<Event<Controller>>) {
+        let (events, queue) = sync_channel(100);
+        let status = Status { leader: Some(LEADER), ..Status::default() };
+        let (_, status) = watch::channel(status);
+        (Handle { events, status, shared: Arc::default(), name: 1 }, queue)
+    }
+
+    fn seen(directory: u128) -> Seen {
+        Seen { id: LEADER, directory_id: Uuid::from_u128(directory), endpoints: Vec::new() }
+    }
+
+    fn lost(queue: &Receiver<Event<Controller>>) -> usize {
+        queue.try_iter().filter(|event| matches!(event, Event::Lost(LEADER))).count()
+    }
+
+    #[test]
+    fn the_leader_is_lost_with_the_connection_it_spoke_over_last() {
+        let (handle, queue) = handle();
+        for connection in [1, 2] {
+            handle.deliver(connection, seen(7), None, Vec::new()).expect("it is nobody else");
+        }
+        handle.connection_closed(3);
+        assert_eq!(lost(&queue), 0);
+        handle.connection_closed(2);
+        assert_eq!(lost(&queue), 1);
+        handle.connection_closed(1);
+        assert_eq!(lost(&queue), 0);
+    }
+
+    #[test]
+    fn another_directory_does_not_speak_for_the_voter() {
+        let (mut handle, queue) = handle();
+        let status = Status { kraft_version: 1, ..handle.status.borrow().clone() };
+        handle.status = watch::channel(status).1;
+        let voter = ReplicaView {
+            id: LEADER,
+            directory_id: Uuid::from_u128(7),
+            log_end: 0,
+            last_fetch: Millis(-1),
+            last_caught_up: Millis(-1),
+            endpoints: Vec::new(),
+        };
+        handle.shared.show(QuorumView { voters: vec![voter], ..QuorumView::default() });
+        handle.deliver(1, seen(7), None, Vec::new()).expect("the voter");
+        handle.deliver(2, seen(8), None, Vec::new()).expect("its other directory");
+        handle.connection_closed(2);
+        assert_eq!(lost(&queue), 0);
+        handle.connection_closed(1);
+        assert_eq!(lost(&queue), 1);
     }
 }

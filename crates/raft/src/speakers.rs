@@ -1,7 +1,7 @@
-//! Who speaks over which connection, and whose last one was closed.
+//! Over which connection each node was heard last, and whose was closed.
 //!
-//! A process speaks over one connection at a time. Over which it was heard last is the one that says whether it lives: of
-//! those it gave up while the network was cut the other end hears nothing, and they stay open here for minutes.
+//! That one says whether the node lives. Others do not: of those that it gave up while the network was cut this end hears
+//! nothing, and they stay open here for minutes.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ impl<T> Speakers<T> {
         None
     }
 
-    /// A connection was closed. The node that speaks over no other now, if it was one's last.
+    /// A connection was closed. The node that was heard over it last, if any.
     pub fn closed(&mut self, connection: u64) -> Option<(NodeId, T)> {
         let node = self.connections.remove(&connection)?;
         let (_, said) = self.nodes.remove(&node)?;

@@ -16,12 +16,12 @@ use crate::{
     ask::{Ask, pick, relay},
 };
 
-/// Told which connections the heartbeats of a broker come over: when they are closed, that is news of the broker.
+/// Told which connection the heartbeats of a broker come over: when it is closed, that is news of the broker.
 pub trait BrokerConnections: Send + Sync + 'static {
     /// A heartbeat of `broker` with this epoch came over `connection`.
     fn heartbeat(&self, connection: u64, broker: NodeId, epoch: i64);
 
-    /// Whether a connection is left over which heartbeats of `broker` came.
+    /// Whether the connection is open over which the last heartbeat of `broker` came.
     fn is_connected(&self, broker: NodeId) -> bool;
 }
 

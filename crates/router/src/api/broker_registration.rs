@@ -5,7 +5,7 @@
 //!
 //! A broker that was killed and started again at once would be taken for a second one until the session of the first is
 //! over. But when it comes with the same log dirs, which only one process at a time can have open, to the same place, and
-//! none of the connections is left over which the first was heard, then the first is gone.
+//! the connection is closed over which the first was heard last, then the first is gone.
 
 use std::{ops::RangeInclusive, sync::Arc};
 
