@@ -6,14 +6,9 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use futures::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, ready},
-    stream::FuturesOrdered,
-};
+use futures::{FutureExt, StreamExt, future::ready, stream::FuturesOrdered};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -21,16 +16,14 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    Frame, FrameService, Limits, Outcome,
+    FrameService, Limits, Outcome,
     intake::{Arrived, Intake, IntakeError, Memory, SLOW_AFTER},
-    transport::{Patience, Transport},
+    outbox::{Answer, Answers, Outbox, Ready, send_ready},
+    transport::Transport,
 };
 
 /// Answers of one connection that are ready while an earlier one is not: with more, its requests are not read on.
 const READY_MAX: usize = 8 << 20;
-/// While memory is scarce, nobody leaves answers unread for longer than this.
-const UNREAD_SCARCE: Duration = Duration::from_secs(10);
-
 /// Why a connection ended.
 pub(crate) enum End {
     Peer,
@@ -90,41 +83,13 @@ pub(crate) async fn serve<S: FrameService>(
     }
 }
 
-/// An answer on its way, and what is given back when it has been sent.
-struct Answer {
-    frame: Option<Frame>,
-    last: bool,
-    _permit: tokio::sync::OwnedSemaphorePermit,
-    _ready: Option<Ready>,
-}
-
-/// Bytes of an answer that is ready, counted until it is sent.
-struct Ready {
-    bytes: usize,
-    all: Arc<AtomicUsize>,
-}
-
-impl Ready {
-    fn count(frame: Option<&Frame>, all: Arc<AtomicUsize>) -> Self {
-        let bytes = frame.map_or(0, Frame::len);
-        all.fetch_add(bytes, Ordering::Relaxed);
-        Self { bytes, all }
-    }
-}
-
-impl Drop for Ready {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// A connection from the first byte of a request until nothing is in flight.
 struct Busy<'a, S> {
     shared: &'a Shared<S>,
     transport: &'a Transport,
     intake: Intake,
     arrived: VecDeque<Arrived>,
-    answers: FuturesOrdered<BoxFuture<'static, Answer>>,
+    answers: Answers,
     /// Bytes of those answers that are ready. Made when the first of them is not.
     ready: Option<Arc<AtomicUsize>>,
     /// When something last came or went.
@@ -178,7 +143,8 @@ impl<'a, S: FrameService> Busy<'a, S> {
             tokio::select! {
                 biased;
                 done = &mut read => return Ok(done?),
-                Some(answer) = self.answers.next() => send(self.shared, self.transport, answer).await?,
+                Some(answer) = self.answers.next() =>
+                    send_ready(self.shared, self.transport, &mut self.answers, answer).await?,
             }
         }
     }
@@ -191,6 +157,7 @@ impl<'a, S: FrameService> Busy<'a, S> {
 
     /// Serves what has arrived, as far as there is room for the answers.
     async fn dispatch(&mut self, session: &mut S::Session) -> Result<(), End> {
+        let mut outbox = Outbox::default();
         while self.has_room() {
             let Some(Arrived { frame, permit }) = self.arrived.pop_front() else { break };
             let (frame, last) = match self.shared.service.call(session, frame) {
@@ -202,19 +169,21 @@ impl<'a, S: FrameService> Busy<'a, S> {
                     let answer = later.map(|frame| {
                         let ready = Ready::count(frame.as_ref(), all);
                         let last = frame.is_none();
-                        Answer { frame, last, _permit: permit, _ready: Some(ready) }
+                        Answer { frame, last, permit, ready: Some(ready) }
                     });
                     self.answers.push_back(answer.boxed());
                     continue;
                 }
             };
             if self.answers.is_empty() {
-                let answer = Answer { frame, last, _permit: permit, _ready: None };
-                send(self.shared, self.transport, answer).await?;
+                outbox.push(Answer { frame, last, permit, ready: None });
+                if outbox.is_full() {
+                    std::mem::take(&mut outbox).send(self.shared, self.transport).await?;
+                }
                 self.active = Instant::now();
             } else {
                 let counted = Ready::count(frame.as_ref(), self.ready.get_or_insert_default().clone());
-                let answer = Answer { frame, last, _permit: permit, _ready: Some(counted) };
+                let answer = Answer { frame, last, permit, ready: Some(counted) };
                 self.answers.push_back(ready(answer).boxed());
             }
             if last {
@@ -222,6 +191,7 @@ impl<'a, S: FrameService> Busy<'a, S> {
                 self.arrived.clear();
             }
         }
+        outbox.send(self.shared, self.transport).await?;
         if self.closing && self.answers.is_empty() {
             return Err(End::Refused);
         }
@@ -240,7 +210,7 @@ impl<'a, S: FrameService> Busy<'a, S> {
         let readable = tokio::select! {
             biased;
             Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
-                send(self.shared, self.transport, answer).await?;
+                send_ready(self.shared, self.transport, &mut self.answers, answer).await?;
                 self.active = Instant::now();
                 return Ok(false);
             }
@@ -270,14 +240,6 @@ impl<'a, S: FrameService> Busy<'a, S> {
         }
         Ok(readable)
     }
-}
-
-async fn send<S>(shared: &Shared<S>, transport: &Transport, answer: Answer) -> Result<(), End> {
-    if let Some(frame) = answer.frame {
-        let patience = Patience { idle: shared.limits.idle, scarce: UNREAD_SCARCE, memory: &shared.memory };
-        transport.write(frame, patience).await?;
-    }
-    if answer.last { Err(End::Refused) } else { Ok(()) }
 }
 
 /// Says why a connection ended, to those who look.

@@ -11,6 +11,7 @@ mod connection;
 mod frame;
 mod intake;
 mod listener;
+mod outbox;
 pub mod peer;
 mod pool;
 mod service;

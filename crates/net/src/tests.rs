@@ -132,6 +132,38 @@ async fn answers_leave_in_the_order_of_the_requests() {
     }
 }
 
+fn together(bodies: &[&[u8]]) -> Vec<u8> {
+    bodies
+        .iter()
+        .flat_map(|body| [&u32::try_from(body.len()).expect("short").to_be_bytes()[..], body].concat())
+        .collect()
+}
+
+#[tokio::test]
+async fn answers_to_what_arrived_together_leave_together() {
+    let world = world(Limits::default(), ConnectionLimits::default()).await;
+    let mut client = TcpStream::connect(world.addr).await.expect("connected");
+    let now: Vec<&[u8]> = std::iter::repeat_n(&b"now"[..], 50).collect();
+    // Those that are ready at once, and those that become ready together.
+    let later: Vec<&[u8]> = [&b"w"[..]; 20].into_iter().chain([&b"g"[..]; 20]).collect();
+    for bodies in [now, later] {
+        let bytes = together(&bodies);
+        client.write_all(&bytes).await.expect("sent");
+        let mut first = vec![0; bytes.len()];
+        assert_eq!(client.read(&mut first).await.expect("answers"), bytes.len(), "in one piece");
+        assert!(first == bytes);
+    }
+    // With a file between, more than is gathered, and a refusal at the end, what came before it is still answered.
+    let large = vec![b'x'; 50_000];
+    let bodies = [&b"1"[..], b"f", &large, b"2", &large, &large, b"3", b"c", b"4"];
+    client.write_all(&together(&bodies)).await.expect("sent");
+    for body in &bodies[..7] {
+        let answer = receive(&mut client).await;
+        assert!(if *body == b"f" { answer.ends_with(b"end") } else { answer == *body });
+    }
+    assert!(closed(&mut client).await);
+}
+
 #[tokio::test]
 async fn frames_of_every_size_arrive_whole() {
     let world = world(Limits::default(), ConnectionLimits::default()).await;

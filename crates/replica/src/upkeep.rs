@@ -199,8 +199,9 @@ impl ReplicaManager {
         self.create_refused();
         self.check_lag(now);
         if checkpoint {
-            self.checkpoint();
-        } else if high_watermarks {
+            self.checkpoint_stores();
+        }
+        if high_watermarks {
             self.checkpoint_high_watermarks();
         }
         self.upkeep.wait(now)
@@ -208,6 +209,12 @@ impl ReplicaManager {
 
     /// Writes indexes, producers, recovery points and Kafka's checkpoint files for every log that changed.
     pub fn checkpoint(&self) {
+        self.checkpoint_stores();
+        self.checkpoint_high_watermarks();
+    }
+
+    /// What a start needs: how far the logs are known to be sound. Kafka's files, each of them synced, are not for that.
+    fn checkpoint_stores(&self) {
         self.upkeep.unchecked.store(0, Ordering::Relaxed);
         for dir in self.dirs.iter().filter(|dir| !dir.is_offline()) {
             for reader in dir.dir.dirty() {
@@ -219,7 +226,6 @@ impl ReplicaManager {
                 dir.fail(&fault);
             }
         }
-        self.checkpoint_high_watermarks();
     }
 
     fn checkpoint_high_watermarks(&self) {

@@ -182,7 +182,7 @@ impl Log {
             return Err(Fault::io("append to", self.reader.segment_path(handle.base))(source));
         }
         if shared.dont_cache.load(Ordering::Relaxed) {
-            self.cached.appended(&file, position + bytes as u64);
+            self.cached.appended(&file, position + bytes as u64, bytes);
         }
         self.publish(batches, bytes, pin);
         Ok((position, bytes))

@@ -99,16 +99,22 @@ pub(crate) struct Cached {
     /// The range asked for last: written back by now, so it goes with the next.
     previous: u64,
     from: u64,
+    /// Bytes of small appends since.
+    bytes: u64,
 }
 
 impl Cached {
-    /// Takes note of an append that ends at `end`. Once a window is whole, the kernel is asked to write it back, and to
-    /// let go of the one before.
-    pub(crate) fn appended(&mut self, file: &File, end: u64) {
+    /// Takes note of an append of `bytes` that ends at `end`. Once small ones fill a window, the kernel is asked to write
+    /// it back, and to let go of the one before. Large ones have let go of their pages themselves.
+    pub(crate) fn appended(&mut self, file: &File, end: u64, bytes: usize) {
         if end < self.from {
-            *self = Self { previous: end, from: end };
+            *self = Self { previous: end, from: end, bytes: 0 };
         }
-        if end - self.from < WINDOW {
+        if bytes >= DONTCACHE_FROM {
+            return;
+        }
+        self.bytes += bytes as u64;
+        if self.bytes < WINDOW {
             return;
         }
         let until = end / PAGE * PAGE;
@@ -116,7 +122,7 @@ impl Cached {
             // Advice: what the kernel does not do costs memory, nothing else.
             let _ = fadvise(file, self.previous, Some(len), Advice::DontNeed);
         }
-        *self = Self { previous: self.from, from: until };
+        *self = Self { previous: self.from, from: until, bytes: 0 };
     }
 }
 
@@ -155,16 +161,25 @@ mod tests {
     }
 
     #[test]
-    fn windows_follow_the_file_also_back() {
+    fn windows_are_of_small_appends_and_follow_the_file_also_back() {
         let file = tempfile::tempfile().expect("a file");
         let mut cached = Cached::default();
-        cached.appended(&file, WINDOW - 1);
-        assert_eq!((cached.previous, cached.from), (0, 0));
-        cached.appended(&file, WINDOW + 5000);
-        assert_eq!((cached.previous, cached.from), (0, WINDOW + PAGE));
-        cached.appended(&file, 3 * WINDOW);
-        assert_eq!((cached.previous, cached.from), (WINDOW + PAGE, 3 * WINDOW));
-        cached.appended(&file, 10);
-        assert_eq!((cached.previous, cached.from), (10, 10));
+        let mut append = |end, bytes| {
+            cached.appended(&file, end, bytes);
+            (cached.previous, cached.from)
+        };
+        let small = DONTCACHE_FROM - 1;
+        for n in 1..=16 {
+            assert_eq!(append(n * small as u64, small), (0, 0));
+        }
+        assert_eq!(append(WINDOW + 5000, small), (0, WINDOW + PAGE));
+        // Large ones need no window.
+        assert_eq!(append(9 * WINDOW, DONTCACHE_FROM), (0, WINDOW + PAGE));
+        for n in 1..=16 {
+            assert_eq!(append(9 * WINDOW + n * 10, small), (0, WINDOW + PAGE));
+        }
+        assert_eq!(append(10 * WINDOW, small), (WINDOW + PAGE, 10 * WINDOW));
+        // Cut.
+        assert_eq!(append(10, 10), (10, 10));
     }
 }
