@@ -5,9 +5,10 @@ mod common;
 use std::{path::Path, sync::Arc};
 
 use common::{Node, Setup};
-use ottla_raft::{Fault, SegmentLog};
+use ottla_raft::{FactLog, Fault, SegmentLog};
+use ottla_records::Batch;
 use ottla_storage::{DirOptions, LogConfig, LogDir, MetaProperties};
-use ottla_types::SystemClock;
+use ottla_types::{NodeId, SystemClock};
 use uuid::Uuid;
 
 fn format(dir: &Path) {
@@ -25,9 +26,13 @@ fn start(dir: &Path) -> (LogDir, Node) {
 }
 
 fn try_start(dir: &Path, max_entries: u64) -> (LogDir, Result<Node, Fault>) {
+    try_start_among(vec![1], dir, max_entries)
+}
+
+fn try_start_among(voters: Vec<NodeId>, dir: &Path, max_entries: u64) -> (LogDir, Result<Node, Fault>) {
     let logs = LogDir::open(dir, DirOptions::default(), Arc::new(SystemClock::new())).expect("opens");
     let log = SegmentLog::open(&logs, LogConfig::default()).expect("a metadata log");
-    let setup = Setup { dir: log.path(), max_entries, ..Setup::alone(dir) };
+    let setup = Setup { voters, dir: log.path(), max_entries, ..Setup::alone(dir) };
     let node = setup.try_start_on(logs.store().clone(), log, |_| {});
     (logs, node)
 }
@@ -212,4 +217,54 @@ fn a_flipped_bit_that_rafts_log_cannot_mend_stops_the_start_and_is_named() {
     let (_logs, node) = start(dir);
     assert_eq!(node.image().topics.len(), 5);
     node.running.stop();
+}
+
+/// Writes the metadata log's last batch once more, as a Kafka controller that leads in `epoch` would.
+fn written_by_kafka(dir: &Path, batch: Option<Batch>, epoch: i32) -> Batch {
+    let logs = LogDir::open(dir, DirOptions::default(), Arc::new(SystemClock::new())).expect("opens");
+    let mut log = SegmentLog::open(&logs, LogConfig::default()).expect("a metadata log");
+    let mut last = batch;
+    if last.is_none() {
+        log.read(0, &mut |batch| {
+            last = Some(batch);
+            Ok(())
+        })
+        .expect("read");
+    }
+    let last = last.expect("there is one");
+    log.append(&[last.stamp(log.end(), epoch)]).expect("written");
+    log.sync().expect("synced");
+    last
+}
+
+#[test]
+fn only_a_lone_voter_goes_on_from_where_a_kafka_controller_has_led_since() {
+    const EPOCH: i32 = 99;
+    let (lone, several) =
+        (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    format(lone.path());
+    let (logs, node) = start(lone.path());
+    let broker_epoch = node.join(-1);
+    node.create("orders", 1);
+    node.running.stop();
+    drop(logs);
+    let batch = written_by_kafka(lone.path(), None, EPOCH);
+    let (logs, node) = start(lone.path());
+    node.join(broker_epoch - 1);
+    node.create("later", 1);
+    assert_eq!(node.image().topics.len(), 2);
+    assert!(node.running.handle.status().borrow().epoch > EPOCH);
+    node.running.stop();
+    drop(logs);
+
+    format(several.path());
+    let begin = || try_start_among(vec![1, 2, 3], several.path(), 10_000);
+    let (logs, node) = begin();
+    node.expect("begins").running.stop();
+    drop(logs);
+    written_by_kafka(several.path(), Some(batch), EPOCH);
+    let (_logs, refused) = begin();
+    let fault = refused.err().expect("others may have gone on from somewhere else");
+    assert!(matches!(fault, Fault::Overtaken { .. }), "{fault}");
+    assert!(fault.to_string().contains("only a lone voter can go on"), "{fault}");
 }
