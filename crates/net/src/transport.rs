@@ -6,7 +6,10 @@
 use std::{fs::File, io, io::IoSlice, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Buf;
-use rustix::fs::{Advice, fadvise};
+use rustix::{
+    fs::{Advice, fadvise},
+    net::sockopt,
+};
 use smallvec::SmallVec;
 use tokio::{
     io::Interest,
@@ -126,6 +129,19 @@ impl Transport {
                 *part = Part::Bytes(read_range(file, *offset, *len)?.into());
             }
         }
+        // What lies before and behind a range of a file goes into the same packets: each of its own wakes the peer.
+        let corked = parts.len() > 1 && parts.iter().any(|part| matches!(part, Part::File { .. }));
+        if corked {
+            sockopt::set_tcp_cork(&self.stream, true)?;
+        }
+        self.write_parts(&mut parts, patience).await?;
+        if corked {
+            sockopt::set_tcp_cork(&self.stream, false)?;
+        }
+        Ok(())
+    }
+
+    async fn write_parts(&self, parts: &mut [Part], patience: Patience<'_>) -> io::Result<()> {
         let mut at = 0;
         while at < parts.len() {
             match &parts[at] {
