@@ -163,3 +163,29 @@ def test_metadata_null_and_empty_topic_lists(connection, topic):
     assert name in names(0, 0)
     assert name in names(1, -1)
     assert names(1, 0) == []
+
+
+@pytest.mark.parametrize("version", [10, 11])
+def test_metadata_by_id_is_refused_where_an_answer_needs_a_name(connection, topic, version):
+    name, some_id = topic(), bytes(range(16))
+    asked = [(some_id, None), (bytes(16), name)]
+    body = Writer().uvarint(len(asked) + 1)
+    for topic_id, called in asked:
+        body.raw(topic_id).compact_string(called).tags()
+    body.i8(1)
+    if version == 10:
+        body.i8(0)
+    answer = connection.call(3, version, body.i8(0).tags().data, header=2, response_header=1)
+    throttled, brokers, cluster_id = answer.i32(), answer.compact_count(), answer.compact_string()
+    assert (throttled, brokers, cluster_id, answer.i32()) == (0, 0, None, -1)
+    told = []
+    for _ in range(answer.compact_count()):
+        code, called, topic_id = answer.i16(), answer.compact_string(), answer.take(16)
+        told.append((code, called, topic_id, answer.i8(), answer.compact_count(), answer.i32()))
+        answer.tags()
+    nothing = -(1 << 31)
+    assert told == [(42, "", some_id, 0, 0, nothing), (42, name, bytes(16), 0, 0, nothing)]
+    if version == 10:
+        assert answer.i32() == nothing
+    answer.tags()
+    assert answer.done

@@ -7,6 +7,7 @@ mod mutations;
 mod pressure;
 #[path = "../support/mod.rs"]
 mod support;
+mod versions;
 
 /// Chance that is the same in every run.
 pub(crate) struct Chance(u64);

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, ops::RangeInclusive, thread};
 
 use bytes::Bytes;
 use ottla_protocol::{
-    HeaderVersion, Message, Request, api, encode_request,
+    HeaderVersion, Message, Request, StrBytes, api, encode_request,
     messages::{
         DescribeGroupsRequest, HeartbeatRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest,
-        SyncGroupRequest,
+        OttlaRaftEndpoint, OttlaRaftRequest, SyncGroupRequest,
         leave_group_request::MemberIdentity,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
@@ -22,6 +22,7 @@ use crate::{
     Chance,
     support::{
         Client, Home, MIB, Node,
+        cluster::{CLUSTER_ID, Three},
         requests::{
             api_versions, await_coordinator, batch, commit_request, create_topic, create_topics_request,
             fetch_request, group_id, join_request, produce, produce_request, read_all, topic_name,
@@ -38,15 +39,15 @@ const AT_ONCE: usize = 24;
 const HEAD: usize = 12;
 
 /// A whole frame without a client id, and with correlation id 0.
-fn frame(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
     let tags: &[u8] = if api::request_header_version(key, version) == Some(2) { &[0] } else { &[] };
     let rest = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0; 4], &[0, 1, b'x'], tags, body].concat();
     [&(rest.len() as u32).to_be_bytes()[..], &rest].concat()
 }
 
-/// Every API that is served, with the versions it is advertised in.
-fn served(node: &Node) -> Vec<(i16, RangeInclusive<i16>)> {
-    let answer = api_versions(&mut node.connect());
+/// Every API that is served at `address`, with the versions it is advertised in.
+pub(crate) fn served(address: SocketAddr) -> Vec<(i16, RangeInclusive<i16>)> {
+    let answer = api_versions(&mut Client::connect(address));
     let served: Vec<_> =
         answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
     assert!(served.len() > 20, "{served:?}");
@@ -54,10 +55,10 @@ fn served(node: &Node) -> Vec<(i16, RangeInclusive<i16>)> {
 }
 
 /// Well-formed requests of every API and version, mostly about what does not exist.
-fn of_shapes(node: &Node) -> Vec<Vec<u8>> {
+fn of_shapes(address: SocketAddr) -> Vec<Vec<u8>> {
     let mut chance = Chance::new(44);
     let mut frames = Vec::new();
-    for (key, versions) in served(node) {
+    for (key, versions) in served(address) {
         for version in versions {
             for fill in [Fill::All, Fill::Some] {
                 let body = samples::request(key, version, fill, &mut || chance.next());
@@ -192,8 +193,11 @@ fn send_all(address: SocketAddr, mut frames: &mut [Vec<u8>]) {
 }
 
 /// Sends what is derived from each request, on as many connections as there are workers.
-fn sweep(node: &Node, requests: &[Vec<u8>], derive: impl Fn(&[Vec<u8>]) -> Vec<Vec<u8>> + Sync) -> usize {
-    let address = node.address;
+fn sweep(
+    address: SocketAddr,
+    requests: &[Vec<u8>],
+    derive: impl Fn(&[Vec<u8>]) -> Vec<Vec<u8>> + Sync,
+) -> usize {
     thread::scope(|scope| {
         let workers = requests.chunks(requests.len().div_ceil(2)).map(|some| {
             let derive = &derive;
@@ -237,10 +241,11 @@ fn finish(node: &Node, before: u64, what: usize) {
 fn truncated_requests_do_no_harm() {
     let home = Home::new();
     let (node, id) = prepared(&home);
-    let requests = [of_shapes(&node), sensible(id)].concat();
+    let requests = [of_shapes(node.address), sensible(id)].concat();
     node.reset_peak();
     let before = node.resident();
-    let sent = sweep(&node, &requests, |requests| requests.iter().flat_map(|r| truncations(r)).collect());
+    let sent =
+        sweep(node.address, &requests, |requests| requests.iter().flat_map(|r| truncations(r)).collect());
     finish(&node, before, sent);
     eprintln!("{} requests, {sent} truncations", requests.len());
 }
@@ -249,13 +254,66 @@ fn truncated_requests_do_no_harm() {
 fn requests_with_a_byte_changed_do_no_harm() {
     let home = Home::new();
     let (node, id) = prepared(&home);
-    let requests = [of_shapes(&node), sensible(id)].concat();
+    let requests = [of_shapes(node.address), sensible(id)].concat();
     node.reset_peak();
     let before = node.resident();
-    let sent = sweep(&node, &requests, |requests| {
+    let sent = sweep(node.address, &requests, |requests| {
         let mut at = 0;
         requests.iter().flat_map(|request| changes(request, &mut at).collect::<Vec<_>>()).collect()
     });
     finish(&node, before, sent);
     eprintln!("{} requests, {sent} changes", requests.len());
+}
+
+/// What controllers tell each other, from one that may be a member, for one that is not, and of nobody.
+fn of_raft() -> Vec<Vec<u8>> {
+    let mut all = Sensible::default();
+    for from in [1, 2, 7] {
+        let endpoint = OttlaRaftEndpoint {
+            name: StrBytes::from_static_str("CONTROLLER"),
+            host: StrBytes::from_static_str("127.0.0.1"),
+            port: 1,
+            ..OttlaRaftEndpoint::default()
+        };
+        all.add(&OttlaRaftRequest {
+            cluster_id: StrBytes::from_static_str(CLUSTER_ID),
+            from,
+            to: -1,
+            endpoints: vec![endpoint],
+            messages: vec![Bytes::from_static(&[8, 5, 16, 1, 24, 2, 32, 1])],
+            speaks_as: u64::from(from.unsigned_abs()),
+            ..OttlaRaftRequest::default()
+        });
+    }
+    all.0
+}
+
+#[test]
+fn a_controller_is_not_harmed_either() {
+    let mut cluster = Three::start("");
+    let node = cluster.nodes.remove(&1).expect("it runs");
+    let address = cluster.places[&1].controller();
+    let requests = [of_shapes(address), of_raft()].concat();
+    assert!(requests.len() > 150, "{}", requests.len());
+    let mut at = 0;
+    let mut turn = 0;
+    let mut derive = |request: &Vec<u8>| {
+        turn += 1;
+        // Together they are cut off at every length that one of them is.
+        let cut = truncations(request).skip(turn % 4).step_by(4);
+        cut.chain(changes(request, &mut at).step_by(3)).collect::<Vec<_>>()
+    };
+    let mut frames: Vec<_> = requests.iter().flat_map(&mut derive).collect();
+    let sent = frames.len();
+    let half = frames.split_at_mut(sent / 2);
+    thread::scope(|scope| {
+        for some in [half.0, half.1] {
+            scope.spawn(move || send_all(address, some));
+        }
+    });
+    node.assert_well();
+    for node in cluster.nodes.values() {
+        node.assert_well();
+    }
+    eprintln!("{} requests, {sent} derived from them", requests.len());
 }

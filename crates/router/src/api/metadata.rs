@@ -69,6 +69,9 @@ impl Handler for Metadata {
     const VERSIONS: RangeInclusive<i16> = 0..=13;
 
     fn handle(&self, ctx: &RequestContext, request: MetadataRequest) -> Reply<MetadataResponse> {
+        if !may_leave_name_out(ctx.api_version) && request.topics.iter().flatten().any(is_by_id) {
+            return Reply::Now(refuse_all(request));
+        }
         let request = Asked::from(request, ctx.api_version);
         let image = self.image.get();
         let missing =
@@ -96,6 +99,26 @@ impl Handler for Metadata {
             request.answer(&cell.get(), &ctx, &telling, &refused)
         })
     }
+}
+
+/// Before version 12 an answer has no way to leave a topic's name out.
+fn may_leave_name_out(version: i16) -> bool {
+    version >= 12
+}
+
+fn is_by_id(topic: &MetadataRequestTopic) -> bool {
+    topic.name.is_none() || !topic.topic_id.is_nil()
+}
+
+/// Nothing but the topics, each with INVALID_REQUEST: what Kafka answers to a request it does not look at.
+fn refuse_all(request: MetadataRequest) -> MetadataResponse {
+    let refused = |topic: MetadataRequestTopic| {
+        MetadataResponseTopic::default()
+            .with_name(Some(topic.name.unwrap_or_default()))
+            .with_topic_id(topic.topic_id)
+            .with_error_code(ErrorCode::INVALID_REQUEST.0)
+    };
+    MetadataResponse::default().with_topics(request.topics.into_iter().flatten().map(refused).collect())
 }
 
 /// A broker as the listener's clients see it, if they can reach it.
