@@ -265,7 +265,7 @@ impl Runner {
     }
 
     fn alter_partition(&self, args: &mut ArgumentConsumer<'_>) -> Result<Command, Box<dyn Error>> {
-        use alter_partition_request::{PartitionData, TopicData};
+        use alter_partition_request::{BrokerState, PartitionData, TopicData};
         let name = args.next_pos().unwrap_or("").to_owned();
         let from: i32 = key(args, "from")?.unwrap_or(1);
         let isr: String = key(args, "isr")?.unwrap_or_default();
@@ -281,6 +281,18 @@ impl Runner {
             )
             .with_leader_recovery_state(key(args, "recovery")?.unwrap_or(0))
             .with_new_isr(ids(&isr).into_iter().map(BrokerId).collect());
+        // Version 3 has them with their epochs, and nothing in the other field.
+        let data = match key::<String>(args, "epochs")? {
+            None => data,
+            Some(epochs) => {
+                let epochs = epochs.split(',').map(str::parse::<i64>).collect::<Result<Vec<_>, _>>()?;
+                let member = |(id, epoch): (i32, i64)| {
+                    BrokerState::default().with_broker_id(BrokerId(id)).with_broker_epoch(epoch)
+                };
+                let members = ids(&isr).into_iter().zip(epochs).map(member).collect();
+                data.with_new_isr(Vec::new()).with_new_isr_with_epochs(members)
+            }
+        };
         let id = topic.map_or(Uuid::from_u128(77), |topic| topic.id.0);
         Ok(Command::AlterPartition(
             AlterPartitionRequest::default()

@@ -192,7 +192,7 @@ mod tests {
     use crate::{
         Quorum,
         api::{create_topics::CreateTopics, testing},
-        ask::Here,
+        ask::{Ask, Asked, Here},
         table::Line,
     };
 
@@ -205,6 +205,28 @@ mod tests {
             CreateTopics::new(Arc::new(Here(s.0.clone() as Arc<dyn Quorum>)))
         })];
         (Envelope::new(Arc::new(Table::of(lines, &Services(quorum.clone())))), quorum)
+    }
+
+    /// Notes who asks.
+    #[derive(Default)]
+    struct Asker(parking_lot::Mutex<Vec<(Option<Arc<str>>, IpAddr, i16)>>);
+
+    impl Ask for Asker {
+        fn ask(&self, ctx: &RequestContext, _: Command) -> Asked {
+            self.0.lock().push((ctx.principal.clone(), ctx.peer.ip(), ctx.api_version));
+            async { created().map_err(|_| unreachable!("it is an answer")) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_inner_request_is_its_senders() {
+        struct Services(Arc<Asker>);
+        let asker = Arc::new(Asker::default());
+        let lines = vec![Line::<Services>::new(|s| CreateTopics::new(s.0.clone()))];
+        let node = Envelope::new(Arc::new(Table::of(lines, &Services(asker.clone()))));
+        assert_eq!(testing::ask(&node, 0, envelope(create_topics())).await.error_code, 0);
+        let sender = (Some("User:alice".into()), IpAddr::from([10, 0, 0, 1]), 7);
+        assert_eq!(*asker.0.lock(), [sender]);
     }
 
     fn principal_bytes() -> Bytes {

@@ -188,6 +188,23 @@ async fn a_follower_tells_producers_who_leads() {
     }
 }
 
+/// The same for consumers, from version 16 on.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_replica_tells_consumers_who_leads() {
+    let nobody = node(4);
+    for (version, leader, endpoints) in
+        [(11, None, 0), (15, None, 0), (16, Some((2, 0)), 1), (18, Some((2, 0)), 1)]
+    {
+        let answer = ask(&nobody.fetch, version, consumer(0, "")).await;
+        let partition = &answer.topics[0].partitions[0];
+        assert_eq!((partition.error.0, partition.current_leader), (6, leader), "version {version}");
+        assert_eq!(answer.endpoints.len(), endpoints, "version {version}");
+        for known in &answer.endpoints {
+            assert_eq!((known.node, &*known.host, known.port), (2, "127.0.0.1", 9092));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_sends_consumers_to_an_in_sync_follower_in_their_rack() {
     let leader = node(2);
