@@ -159,7 +159,9 @@ impl Serving {
     pub(crate) async fn stop(self, shared: &Shared) -> Result<()> {
         self.heartbeats.abort();
         let BrokerRole { parts, registration, .. } = self.role;
-        registration.leave(&shared.controllers, &shared.image, &parts.replicas).await;
+        if shared.config.controlled_shutdown_enable {
+            registration.leave(&shared.controllers, &shared.image, &parts.replicas).await;
+        }
         drop(self.neighbours);
         self.shutdown.start();
         self.accepting.await.context("The acceptors failed")?;

@@ -137,6 +137,23 @@ fn a_node_that_is_asked_to_stop_gives_its_leaders_away_first() {
 }
 
 #[test]
+fn a_node_that_does_not_give_its_leaders_away_is_missed_when_it_is_gone() {
+    let mut cluster = Three::start("controlled.shutdown.enable=false");
+    create(&cluster.nodes[&1], 3);
+    cluster.await_topic("in sync", whole);
+    let stopping = cluster.nodes.remove(&2).expect("it runs");
+    let (status, said) = stopping.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(!said.contains("Controlled shutdown completed"), "{said}");
+    assert!(cluster.places[&2].home.is_clean());
+    cluster.await_topic("led by others", |metadata| {
+        metadata.topics[0].partitions.iter().all(|one| one.leader_id.0 != 2 && one.leader_id.0 >= 0)
+    });
+    let said: String = cluster.nodes.values().map(Node::said).collect();
+    assert!(said.contains("Broker 2 is gone"), "{said}");
+}
+
+#[test]
 fn a_controller_and_a_broker_apart_and_both_come_back() {
     let [controller, broker] = ports();
     let voters = format!("controller.quorum.voters=100@127.0.0.1:{controller}");

@@ -71,6 +71,8 @@ pub struct BrokerConfig {
     pub replica_fetch: ReplicaFetch,
     /// `broker.heartbeat.interval.ms`.
     pub broker_heartbeat_interval_ms: i32,
+    /// `controlled.shutdown.enable`.
+    pub controlled_shutdown_enable: bool,
     /// `broker.session.timeout.ms`.
     pub broker_session_timeout_ms: i32,
     /// `initial.broker.registration.timeout.ms`.
@@ -305,6 +307,7 @@ impl BrokerConfig {
             replica_lag_time_max_ms: layers.number("replica.lag.time.max.ms"),
             replica_fetch: ReplicaFetch::read(layers),
             broker_heartbeat_interval_ms: layers.int("broker.heartbeat.interval.ms"),
+            controlled_shutdown_enable: layers.flag("controlled.shutdown.enable"),
             broker_session_timeout_ms: layers.int("broker.session.timeout.ms"),
             initial_broker_registration_timeout_ms: layers.int("initial.broker.registration.timeout.ms"),
         };

@@ -195,12 +195,17 @@ impl Node {
     }
 
     /// SIGTERM; waits for the end.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
+        self.stop().0
+    }
+
+    /// The same; returns also what it said.
+    pub fn stop(mut self) -> (ExitStatus, String) {
         self.process.signal(Signal::TERM);
         let status = self.process.end();
         let said = self.said();
         assert!(!said.contains("panicked"), "{said}");
-        status
+        (status, said)
     }
 
     /// Fails unless the process runs, has not panicked, and serves a new client.

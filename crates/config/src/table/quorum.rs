@@ -15,7 +15,7 @@ keys! { QUORUM: Broker;
         "A broker without a heartbeat for this long is fenced."
     accepted "config.providers": List = "", Any, Low, ClusterWide;
         "Names of the providers that fill in ${...} values of the configuration."
-    accepted "controlled.shutdown.enable": Boolean = "true", Any, Medium, ReadOnly;
+    done "controlled.shutdown.enable": Boolean = "true", Any, Medium, ReadOnly;
         "Moves leaders to other brokers before the process ends."
     done "controller.listener.names": List = required, Any, High, ReadOnly;
         "Names of the listeners that belong to the controller."

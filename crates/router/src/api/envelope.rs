@@ -209,7 +209,9 @@ mod tests {
 
     /// Notes who asks.
     #[derive(Default)]
-    struct Asker(parking_lot::Mutex<Vec<(Option<Arc<str>>, IpAddr, i16)>>);
+    struct Asker(parking_lot::Mutex<Vec<Sender>>);
+    /// Principal, address, and the version asked in.
+    type Sender = (Option<Arc<str>>, IpAddr, i16);
 
     impl Ask for Asker {
         fn ask(&self, ctx: &RequestContext, _: Command) -> Asked {
