@@ -58,6 +58,9 @@ impl ReplicaManager {
     /// Makes the replicas what `image` says. Costs what changed.
     pub fn apply_image(&self, image: &Arc<Image>) {
         let mut hosting = self.hosting.lock();
+        if hosting.closed {
+            return;
+        }
         let before = std::mem::replace(&mut hosting.image, Arc::clone(image));
         let new_defaults = self.follow_defaults(&mut hosting, &before, image);
         let delta = TopicsDelta::between(&before, image);

@@ -71,6 +71,8 @@ pub(crate) struct Hosting {
     pub(crate) refused: HashSet<TopicPartition>,
     /// Numbers of the dirs where replicas are to go that are not here yet (AlterReplicaLogDirs).
     pub(crate) preferred: HashMap<TopicPartition, usize>,
+    /// Replicas are being closed, or have been: what the metadata says now is for the next start.
+    pub(crate) closed: bool,
     pub(crate) first: bool,
     /// What a topic gets that says nothing.
     pub(crate) defaults: TopicSettings,
@@ -127,6 +129,7 @@ impl ReplicaManager {
             futures: logs.futures,
             refused: HashSet::new(),
             preferred: HashMap::new(),
+            closed: false,
             first: true,
             defaults: options.defaults.clone(),
             brokers: Brokers::default(),
@@ -242,6 +245,7 @@ impl ReplicaManager {
     /// The first fault; the other dirs are closed all the same.
     pub fn close(&self, broker_epoch: i64) -> Result<(), Fault> {
         self.halt();
+        self.hosting.lock().closed = true;
         let mut result = Ok(());
         let registry = self.registry.swap(Arc::default());
         for replica in registry.by_id.values().flat_map(|topic| topic.replicas()) {

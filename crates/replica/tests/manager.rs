@@ -268,6 +268,28 @@ fn producers_are_forgotten_after_the_time_that_is_set_now() {
     assert_eq!(later(1_400_000), 0);
 }
 
+/// Metadata goes on to come while a broker closes its logs.
+#[test]
+fn what_the_metadata_says_after_the_close_is_for_the_next_start() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create(&manager, "a", 1);
+    manager.append(&replica, &batch(1), &ONE).expect("appended");
+    let topic_id = replica.id().topic.0;
+    drop(replica);
+    manager.close(1).expect("closes");
+    let led_anew = PartitionChangeRecord { topic_id, leader: 1, ..Default::default() };
+    node.apply(&manager, led_anew);
+    node.declare("b", 1);
+    node.publish(&manager);
+    assert!(!manager.is_dir_offline(node.path()));
+    drop(manager);
+    assert!(node.path().join(".kafka_cleanshutdown").exists());
+    assert!(!node.path().join("b-0").exists());
+    let manager = node.start();
+    assert!(manager.topic("a").is_some());
+}
+
 #[tokio::test]
 async fn replicated_partitions_wait_for_their_followers() {
     let node = Node::new();
