@@ -20,7 +20,7 @@ use ottla_types::{ErrorCode, NodeId};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::{listeners::own_host_name, log_dirs::DirWatch, server::OpenDirs};
+use crate::{listeners::own_host_name, log_dirs::DirWatch, server::OpenDirs, storage_tool::JOIN_REMEDY};
 
 /// The level of `metadata.version` (4.3-IV0) from which controllers hear of cordoned log dirs.
 const CORDONED: i16 = 30;
@@ -72,7 +72,7 @@ pub(crate) async fn register(
             Ok(_) => unreachable!("an answer is of its command's kind"),
             Err(code) => code,
         };
-        let why = refusal(config.node_id, cluster_id, code);
+        let why = refusal(config, cluster_id, code);
         if is_final(code) {
             bail!(why);
         }
@@ -99,11 +99,23 @@ fn is_final(code: ErrorCode) -> bool {
     )
 }
 
-fn refusal(node_id: NodeId, cluster_id: &str, code: ErrorCode) -> String {
+/// Where controllers are looked for.
+fn asked(config: &BrokerConfig) -> String {
+    let voters = config.quorum.voters.iter().map(|voter| format!("{}:{}", voter.host, voter.port));
+    let bootstrap = config.quorum.bootstrap_servers.iter().map(|(host, port)| format!("{host}:{port}"));
+    let (key, places): (_, Vec<String>) = match config.quorum.voters.is_empty() {
+        false => ("controller.quorum.voters", voters.collect()),
+        true => ("controller.quorum.bootstrap.servers", bootstrap.collect()),
+    };
+    if places.is_empty() { "this node alone".to_owned() } else { format!("{key}={}", places.join(",")) }
+}
+
+fn refusal(config: &BrokerConfig, cluster_id: &str, code: ErrorCode) -> String {
+    let node_id = config.node_id;
     match code {
         ErrorCode::INCONSISTENT_CLUSTER_ID => format!(
             "The controllers refused broker {node_id}: they belong to another cluster than this node's log \
-             directories, which are formatted for {cluster_id} ({code})"
+             directories, which are formatted for {cluster_id} ({code}). {JOIN_REMEDY}"
         ),
         ErrorCode::DUPLICATE_BROKER_REGISTRATION => format!(
             "The controllers refused broker {node_id}: another process with this node.id is alive, or was until a \
@@ -118,7 +130,10 @@ fn refusal(node_id: NodeId, cluster_id: &str, code: ErrorCode) -> String {
              says too little of itself; the active controller's log has more ({code})"
         ),
         ErrorCode::NOT_CONTROLLER | ErrorCode::REQUEST_TIMED_OUT => {
-            format!("Broker {node_id} could not be registered: no active controller was found ({code})")
+            format!(
+                "Broker {node_id} could not be registered: no active controller was found, asked were {} ({code})",
+                asked(config)
+            )
         }
         code => format!("The controllers refused to register broker {node_id}: {code}"),
     }

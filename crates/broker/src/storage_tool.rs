@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::cli::{StorageCommand, load_config};
 
+pub(crate) use identity::JOIN_REMEDY;
 pub use identity::{Identity, ensure_formatted};
 
 /// What a command prints and how it ends.

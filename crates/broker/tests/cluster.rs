@@ -117,6 +117,16 @@ fn any_of_three_nodes_may_be_killed_and_nothing_acknowledged_is_lost() {
     for node in cluster.nodes.values() {
         node.assert_well();
     }
+    // Without a majority nothing can change: who is left says so, and who is missing.
+    for id in [2, 3] {
+        cluster.nodes.remove(&id).expect("it runs").kill();
+    }
+    let missing = [2, 3].map(|id| cluster.places[&id].controller().to_string());
+    let left = &cluster.nodes[&1];
+    let complains = |line: &str| {
+        line.contains("No controller has been active") && missing.iter().all(|at| line.contains(at))
+    };
+    assert!(attempts().any(|()| left.said().lines().any(complains)), "{}", left.said());
 }
 
 #[test]

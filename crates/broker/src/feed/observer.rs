@@ -18,6 +18,8 @@ use ottla_storage::METADATA_TOPIC;
 use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicId};
 use uuid::Uuid;
 
+use crate::storage_tool::JOIN_REMEDY;
+
 /// How long the leader may hold an answer back that would be empty.
 pub(super) const MAX_WAIT_MS: i32 = 500;
 /// A larger snapshot is not believed.
@@ -301,7 +303,7 @@ impl Observer {
         if error == ErrorCode::INCONSISTENT_CLUSTER_ID {
             return Verdict::Foreign(format!(
                 "The controllers belong to another cluster than this node's log directories, which are formatted for \
-                 cluster {} ({error})",
+                 cluster {} ({error}). {JOIN_REMEDY}",
                 self.me.cluster_id
             ));
         }

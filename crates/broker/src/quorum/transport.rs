@@ -20,9 +20,14 @@ use ottla_protocol::{
 use ottla_raft::{Handle, Message, MessageType, Transport, VoterEndpoint, encode_message, node_of};
 use ottla_types::{ErrorCode, NodeId};
 use parking_lot::Mutex;
-use tokio::{runtime::Handle as Runtime, sync::mpsc, task::JoinSet};
+use tokio::{runtime::Handle as Runtime, sync::mpsc};
 use tracing::{debug, warn};
 use uuid::Uuid;
+
+use self::announce::announce;
+use crate::storage_tool::JOIN_REMEDY;
+
+mod announce;
 
 /// Messages that may wait for a member.
 const QUEUE: usize = 512;
@@ -30,8 +35,6 @@ const QUEUE: usize = 512;
 const REQUEST_BYTES: usize = 4 << 20;
 /// A member that takes longer to answer is not there.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a node that knows of no leader tells the others that it is there.
-const ANNOUNCE: Duration = Duration::from_millis(300);
 
 /// Who this node is, as it tells the others.
 #[derive(Clone)]
@@ -203,7 +206,9 @@ async fn line(lines: Weak<Inner>, to: u64, mut queue: mpsc::Receiver<Message>) {
 fn words(code: ErrorCode) -> String {
     match code {
         ErrorCode::INCONSISTENT_CLUSTER_ID => {
-            format!("it belongs to another cluster than the one this node was formatted for ({code})")
+            format!(
+                "it belongs to another cluster than the one this node was formatted for ({code}). {JOIN_REMEDY}"
+            )
         }
         ErrorCode::INVALID_VOTER_KEY => {
             format!("another process with this node.id is a member of the quorum ({code})")
@@ -251,55 +256,4 @@ impl Inner {
 pub(super) fn place<'a>(places: &'a [VoterEndpoint], identity: &Identity) -> Option<&'a VoterEndpoint> {
     let own = identity.endpoints.first().map(|own| &own.name);
     places.iter().find(|place| Some(&place.name) == own).or(places.first())
-}
-
-/// Whether somebody does not want this node; another code says that it spoke to itself.
-fn is_refusal(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::INCONSISTENT_CLUSTER_ID | ErrorCode::INVALID_VOTER_KEY | ErrorCode::VOTER_NOT_FOUND
-    )
-}
-
-/// While there is no leader: tells all nodes that may know one that this node is there, and where.
-async fn announce(lines: Weak<Inner>, quorum: Handle<Controller>) {
-    let mut status = quorum.status();
-    let mut peers: HashMap<(String, u16), Peer> = HashMap::new();
-    let mut told = String::new();
-    loop {
-        if status.wait_for(|status| status.leader.is_none()).await.is_err() {
-            return;
-        }
-        let Some(lines) = lines.upgrade() else { return };
-        let mut places = lines.bootstrap.clone();
-        for known in lines.addresses.lock().values() {
-            places.extend(place(known, &lines.identity).map(|at| (at.host.to_string(), at.port)));
-        }
-        places.sort_unstable();
-        places.dedup();
-        peers.retain(|place, _| places.contains(place));
-        let mut asked = JoinSet::new();
-        for place in places {
-            let options = options(&lines.identity);
-            let peer = peers.entry(place.clone());
-            let peer = peer.or_insert_with_key(|(host, port)| Peer::new(host, *port, options)).clone();
-            let request = lines.identity.request(quorum.name(), -1, Vec::new());
-            // Whoever is there answers by raft's messages, or refuses.
-            asked.spawn(async move {
-                let answer = peer.ask::<OttlaRaftRequest>(0..=0, |_| request).await;
-                (place, answer.map_or(ErrorCode::NONE, |(_, answer)| ErrorCode(answer.error_code)))
-            });
-        }
-        drop(lines);
-        let mut answers = asked.join_all().await;
-        answers.sort();
-        let refusals = answers.into_iter().filter(|(_, code)| is_refusal(*code));
-        let refusals = refusals.map(|((host, port), code)| format!("{host}:{port}: {}", words(code)));
-        let refusals = refusals.collect::<Vec<_>>().join("; ");
-        if !refusals.is_empty() && refusals != told {
-            warn!("This controller was refused: {refusals}");
-        }
-        told = refusals;
-        tokio::time::sleep(ANNOUNCE).await;
-    }
 }

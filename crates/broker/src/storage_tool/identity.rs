@@ -9,6 +9,13 @@ use uuid::Uuid;
 
 use super::{directories, random_id, show_id};
 
+/// Where a node that joins a cluster has its `cluster.id` from.
+const FIND_CLUSTER_ID: &str = "It is the cluster.id in meta.properties of the cluster's other nodes";
+
+/// What to do with a node that is formatted for another cluster than the one it should join.
+pub(crate) const JOIN_REMEDY: &str = "To let this node join them, empty its log directories and format them with their \
+                                      cluster.id (ottla storage format -t)";
+
 /// What the log directories say about the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -56,13 +63,28 @@ pub fn ensure_formatted(
             && !config.quorum.bootstrap_servers.is_empty();
         let how =
             if unsaid { " --standalone (or --initial-controllers, --no-initial-controllers)" } else { "" };
+        if !config.is_controller {
+            return Err(format!(
+                "log directory {} is not formatted: run ottla storage format -t CLUSTER_ID -c with this configuration \
+                 file, or start with --auto-format and CLUSTER_ID in the environment. {FIND_CLUSTER_ID}",
+                dirs[0]
+            ));
+        }
         return Err(format!(
             "log directory {} is not formatted: run ottla storage format{how} -t $(ottla storage random-uuid) -c with \
-             this configuration file, or start with --auto-format",
+             this configuration file, or start with --auto-format. A node that joins others takes their cluster.id \
+             instead of a random one",
             dirs[0]
         ));
     }
     let cluster_id = match (known, cluster_id.filter(|id| !id.is_empty())) {
+        (Some(known), Some(given)) if on_the_way && known != given => {
+            return Err(format!(
+                "CLUSTER_ID is {given}, but log directory {} is formatted for cluster {known}: unset it, or give this \
+                 node empty directories",
+                dirs[0]
+            ));
+        }
         (Some(known), _) => known,
         (None, Some(given)) => given.to_owned(),
         (None, None) => show_id(random_id(rng)),

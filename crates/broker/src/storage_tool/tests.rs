@@ -312,6 +312,11 @@ fn the_broker_formats_on_the_way_only_when_it_may() {
     assert_eq!(identity.cluster_id, "given");
     assert_eq!(identity.formatted, [node.path("a")]);
     let again = ensure_formatted(&one, false, None, &mut node.rng).unwrap();
+    let other = ensure_formatted(&one, true, Some("another"), &mut node.rng).unwrap_err();
+    assert!(
+        other.contains("CLUSTER_ID is another") && other.contains("formatted for cluster given"),
+        "{other}"
+    );
     assert_eq!((again.cluster_id.as_str(), again.formatted.len()), ("given", 0));
     assert_eq!(again.directory_ids, identity.directory_ids);
     assert_eq!(again.metadata_directory_id, again.directory_ids[0]);
