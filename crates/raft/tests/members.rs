@@ -333,6 +333,28 @@ fn a_controller_that_is_there_follows_and_can_be_given_a_vote() {
     assert_eq!(world.refused(token), 127, "the last voter stays");
 }
 
+#[test]
+fn who_followed_an_earlier_leader_and_is_gone_is_not_listed() {
+    let mut world = World::new(10, 1);
+    world.broker();
+    world.add(2, Founding::Join);
+    world.introduce(2);
+    let observers = |world: &mut World| {
+        let view = world.with(1, |core, ctx| core.quorum(ctx.wall)).expect("runs");
+        view.observers.iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    world.until(3000, |world| observers(world) == [2]);
+    world.kill(2, false);
+    world.kill(1, false);
+    world.start(1);
+    world.until(3000, |world| world.leader() == Some(1));
+    world.run(300);
+    assert!(observers(&mut world).is_empty());
+    world.start(2);
+    world.introduce(2);
+    world.until(3000, |world| observers(world) == [2]);
+}
+
 /// Where an observer can be reached stands in no log: each new leader learns it from the observer itself.
 #[test]
 fn an_observer_finds_the_voters_that_were_restarted_one_by_one() {

@@ -72,7 +72,10 @@ impl<M: Machine> Core<M> {
             })
             .collect();
         voters.sort_by_key(|voter| voter.id);
-        let learners = self.conf().learners.iter().filter(|name| self.leads() || **name == self.name);
+        // One that was not heard since this member leads is perhaps gone for good: Kafka does not list those either.
+        let heard = |name: &u64| self.heard.get(name).is_some_and(|heard| heard.wall.is_some());
+        let listed = |name: &&u64| **name == self.name || (self.leads() && heard(name));
+        let learners = self.conf().learners.iter().filter(listed);
         let observers = learners.filter_map(|name| {
             let directory = self.changes.seen(*name).map_or(Uuid::nil(), |seen| seen.directory_id);
             Some(self.replica(*name, node_of(*name)?, directory, wall))
