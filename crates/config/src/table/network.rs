@@ -74,7 +74,7 @@ keys! { NETWORK: Broker;
     accepted "socket.connection.setup.timeout.ms": Long = "10000", Any, Medium, ReadOnly;
         "First time limit for an outbound connection to be set up."
     done "socket.listen.backlog.size": Int = "50", AtLeast(1), Medium, ReadOnly;
-        "Connections that may wait to be accepted, per listener; the system may allow less (net.core.somaxconn)."
+        "Connections that may wait to be accepted, per listener; the stock 50 leaves it to the system, which may also allow less (net.core.somaxconn)."
     done "socket.receive.buffer.bytes": Int = "102400", Any, High, ReadOnly;
         "Receive buffer of a socket, -1 for the system's choice."
     done "socket.request.max.bytes": Int = "104857600", AtLeast(1), High, ReadOnly;
