@@ -1,5 +1,6 @@
 """Faults done to a cluster under load, one round after the other, and what each cost: who was hit, when, for how long."""
 
+import itertools
 import random
 import signal
 import time
@@ -7,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import replicas, settings, view, voters
+from . import probe, replicas, settings, view, voters
 from .cluster import Cluster
 from .history import Anomaly, History, anomalies, outages, quantile
 from .load import Load, Plan
@@ -16,6 +17,8 @@ from .waiting import until
 from .wire import Connection, Writer
 
 TOPIC, GROUP = "numbers", "readers"
+#: What is written to and configured to see whether that can be done. Not TOPIC: the checker must know each record of that.
+PROBED = "probed"
 ELECT_LEADERS, INCREMENTAL_ALTER_CONFIGS, ALTER_PARTITION_REASSIGNMENTS = 43, 44, 45
 
 #: The rounds of each fault in the run that CI makes, and in the one that proves it.
@@ -42,9 +45,17 @@ class Round:
     began: float
     healed: float = 0.0
     ended: float = 0.0
-    #: seconds until the metadata could be changed again, where the active controller was hit
+    #: seconds in which the metadata could not be changed, where the active controller was hit
     metadata: float | None = None
+    #: seconds in which a fresh connection got no record acknowledged, of each partition of PROBED that the victim led
+    writable: list[float] = field(default_factory=list)
     note: str = ""
+
+    def figures(self) -> str:
+        """What was measured besides the load."""
+        metadata = "" if self.metadata is None else f", metadata after {self.metadata:.2f} s"
+        writable = f", writable after {' '.join(f'{seconds:.2f}' for seconds in self.writable)} s" if self.writable else ""
+        return metadata + writable
 
 
 @dataclass
@@ -74,6 +85,9 @@ class Outcome:
             figures = self.unavailable(fault)
             rounds = [r for r in self.rounds if r.fault == fault]
             text = f"{len(rounds):3} rounds  unavailable p50 {_s(quantile(figures, 0.5))}  p99 {_s(quantile(figures, 0.99))}  max {_s(max(figures, default=float('nan')))}"
+            writable = [seconds for r in rounds for seconds in r.writable]
+            if writable:
+                text += f"  writable p50 {_s(quantile(writable, 0.5))}  max {_s(max(writable))}"
             metadata = [r.metadata for r in rounds if r.metadata is not None]
             if metadata:
                 text += f"  metadata p50 {_s(quantile(metadata, 0.5))}  max {_s(max(metadata))}"
@@ -107,8 +121,9 @@ class Chaos:
     stuck: list[tuple[int | None, str]] = field(default_factory=list)
 
     def __enter__(self) -> "Chaos":
-        self.dice = random.Random(self.seed)
+        self.dice, self.values = random.Random(self.seed), itertools.count(7 * 24 * 3600 * 1000)
         make_topic(self.cluster, TOPIC, self.partitions, self.copies)
+        make_topic(self.cluster, PROBED, self.partitions, self.copies, {"min.insync.replicas": str(max(self.copies - 1, 1))})
         self.load = Load(Plan(
             self.cluster.bootstrap, TOPIC, self.partitions, str(self.cluster.directory / "load.log"), producers=self.producers,
             rate=self.rate, group=GROUP,
@@ -134,8 +149,7 @@ class Chaos:
             self._recover(one)
             one.ended = time.monotonic()
             self.rounds.append(one)
-            metadata = "" if one.metadata is None else f", metadata after {one.metadata:.2f} s"
-            self.say(f"{number}/{len(todo)} {fault}: node {one.victim} {one.note}: {one.ended - one.began:.1f} s{metadata}")
+            self.say(f"{number}/{len(todo)} {fault}: node {one.victim} {one.note}: {one.ended - one.began:.1f} s{one.figures()}")
             if len(self.stuck) > before:
                 self.say(f"    stuck: {self.stuck[-1][1]}")
                 return
@@ -166,8 +180,8 @@ class Chaos:
             if view.metadata_outage(self.cluster, None, time.monotonic(), f"whole-{len(self.rounds)}") == float("inf"):
                 self.stuck.append((None, f"the metadata cannot be changed after {one.fault} of node {one.victim}"))
 
-    def _led_by(self, node: int) -> tuple[int, ...]:
-        return tuple(p.index for p in view.partitions(self.cluster, TOPIC).values() if p.leader == node)
+    def _led_by(self, node: int, topic: str = TOPIC) -> tuple[int, ...]:
+        return tuple(p.index for p in view.partitions(self.cluster, topic).values() if p.leader == node)
 
     def _a_leader(self) -> int:
         leaders = [p.leader for p in view.partitions(self.cluster, TOPIC).values() if p.leader > 0]
@@ -176,15 +190,56 @@ class Chaos:
     def _begin(self, fault: str, victim: int) -> Round:
         return Round(fault, victim, self._led_by(victim), time.monotonic())
 
+    def _metadata(self, one: Round, over: callable = lambda: True) -> probe.Watch:
+        """Changes of the metadata from now on, by way of every broker but the victim."""
+
+        def by(node, wait: float) -> callable:
+            def once() -> bool:
+                nonlocal wait
+                time.sleep(wait)
+                wait = 0
+                try:
+                    # Every value is new: a change that changes nothing need not come to the log.
+                    configure(node, view.TOPIC_CONFIGS, PROBED, {"retention.ms": str(next(self.values))}, 0.5)
+                except (OSError, AssertionError):
+                    return False
+                return True
+
+            return once
+
+        # Two by each broker, half a time limit apart: one may wait for a controller that does not answer any more.
+        others = view.askable(self.cluster, but=(one.victim,))
+        return probe.Watch([by(node, wait) for node in others for wait in (0, 0.25)], one.began, over)
+
+    def _writes(self, one: Round, led: tuple[int, ...], over: callable = lambda: True) -> list[probe.Watch]:
+        """Writes from now on to partitions that the victim led."""
+        return [probe.Watch([probe.writing(self.cluster, PROBED, p, one.victim)], one.began, over) for p in led]
+
+    def _hit(
+        self, one: Round, strike: callable, *, metadata: bool = True, writes: bool = False, over: callable = lambda: True,
+    ) -> callable:
+        """Does it, and measures in the background, so that the fault lasts as long as planned; what is returned waits for the
+        figures and notes them. What is tried before `over` can still be served by the victim."""
+        controller = view.active_controller(self.cluster) == one.victim
+        led = self._led_by(one.victim, PROBED) if writes else ()
+        one.began = time.monotonic()
+        strike()
+        changes = self._metadata(one, over) if controller and metadata else None
+        writing = self._writes(one, led, over)
+
+        def note() -> None:
+            if changes:
+                one.metadata = changes.seconds()
+            one.writable = [watch.seconds() for watch in writing]
+
+        if controller:
+            one.note = "(active controller)"
+        return note
+
     def _kill(self, fault: str, victim: int, gone: callable = lambda: None) -> Round:
         """`gone` is what befalls the node before it comes back."""
         one, node = self._begin(fault, victim), self.cluster.nodes[victim]
-        controller = view.active_controller(self.cluster) == victim
-        one.began = time.monotonic()
-        node.kill()
-        if controller:
-            one.metadata = view.metadata_outage(self.cluster, victim, one.began, f"after-{len(self.rounds)}")
-            one.note = "(active controller)"
+        note = self._hit(one, node.kill, writes=True)
         # It comes back when others have taken its place, or when nobody does.
         limit = time.monotonic() + 40
         while time.monotonic() < limit:
@@ -195,6 +250,7 @@ class Chaos:
         moved = time.monotonic()
         while time.monotonic() < limit and not self.load.flowing(moved):
             time.sleep(0.05)
+        note()
         time.sleep(self.dice.uniform(0, 2))
         gone()
         self._start(node)
@@ -216,8 +272,9 @@ class Chaos:
     def _kill_and_start_at_once(self, fault: str) -> Round:
         one = self._begin(fault, self._a_leader())
         node = self.cluster.nodes[one.victim]
-        node.kill()
+        note = self._hit(one, node.kill, writes=True)
         self._start(node)
+        note()
         return one
 
     def _restart(self, fault: str) -> Round:
@@ -225,27 +282,32 @@ class Chaos:
         numbers = sorted(n.number for n in self.cluster.brokers)
         one = self._begin(fault, numbers[sum(r.fault == fault for r in self.rounds) % len(numbers)])
         node = self.cluster.nodes[one.victim]
-        os.kill(node.pid, signal.SIGTERM)
-        node.process.wait(timeout=3 * settings.PATIENCE)
+        process = node.process
+        # It serves on while it hands over.
+        note = self._hit(one, lambda: os.kill(node.pid, signal.SIGTERM), writes=True, over=lambda: process.poll() is not None)
+        process.wait(timeout=3 * settings.PATIENCE)
         self._start(node)
+        note()
         return one
 
     def _pause(self, fault: str) -> Round:
         one = self._begin(fault, self._a_leader())
         node, seconds = self.cluster.nodes[one.victim], self.dice.uniform(*self.pauses)
-        one.note = f"for {seconds:.0f} s"
-        one.began = time.monotonic()
-        node.pause()
+        note = self._hit(one, node.pause)
+        one.note = f"{one.note} for {seconds:.0f} s".strip()
         time.sleep(seconds)
         node.resume()
+        note()
         return one
 
-    def _cut(self, fault: str, victim: int, cut, note: str) -> Round:
+    def _cut(self, fault: str, victim: int, cut, note: str, alone: bool = True) -> Round:
+        """`alone`: nobody has the victim's answers any more."""
         one, seconds = self._begin(fault, victim), self.dice.uniform(*self.cuts)
-        one.note = f"{note} for {seconds:.0f} s"
-        cut()
+        measured = self._hit(one, cut, metadata=alone)
+        one.note = " ".join(filter(None, [one.note, note, f"for {seconds:.0f} s"]))
         time.sleep(seconds)
         self.cluster.network.heal()
+        measured()
         return one
 
     def _isolate_leader(self, fault: str) -> Round:
@@ -256,13 +318,14 @@ class Chaos:
     def _minority(self, fault: str) -> Round:
         """The active controller on the wrong side."""
         victim = view.active_controller(self.cluster) or self._a_leader()
-        return self._cut(fault, victim, lambda: self.cluster.network.isolate(victim), "(active controller)")
+        return self._cut(fault, victim, lambda: self.cluster.network.isolate(victim), "")
 
     def _ring(self, fault: str) -> Round:
         """Each node but one has lost one neighbour: two do not see each other, a third sees both."""
         victim = self._a_leader()
         other = self.dice.choice([n for n in self.cluster.nodes if n != victim])
-        return self._cut(fault, victim, lambda: self.cluster.network.cut(victim, other), f"and node {other} do not see each other")
+        note = f"and node {other} do not see each other"
+        return self._cut(fault, victim, lambda: self.cluster.network.cut(victim, other), note, alone=False)
 
     def _one_way(self, fault: str) -> Round:
         victim, deaf = self._a_leader(), self.dice.random() < 0.5
@@ -348,13 +411,13 @@ def make_topic(cluster: Cluster, name: str, partitions: int, copies: int = 3, co
     view.until_whole(cluster, name, partitions)
 
 
-def configure(node, kind: int, name: str, config: dict[str, str | None]) -> None:
+def configure(node, kind: int, name: str, config: dict[str, str | None], timeout: float = settings.PATIENCE) -> None:
     """Sets configs by way of this broker, and no other; None takes one back. A broker's own go by way of itself."""
     set_it, take_back = 0, 1
     body = Writer().i32(1).i8(kind).string(name).i32(len(config))
     for key, value in config.items():
         body.string(key).i8(take_back if value is None else set_it).string(value)
-    with Connection(node) as connection:
+    with Connection(node, timeout) as connection:
         answer = connection.call(INCREMENTAL_ALTER_CONFIGS, 0, body.i8(0).data)
     assert (answer.i32(), answer.i32(), answer.i16()) == (0, 1, 0), answer.string()
 
