@@ -1,6 +1,5 @@
 """Faults done to a cluster under load, one round after the other, and what each cost: who was hit, when, for how long."""
 
-import itertools
 import random
 import signal
 import time
@@ -8,10 +7,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import probe, replicas, settings, view, voters
+from . import replicas, settings, view, voters
 from .cluster import Cluster
 from .history import Anomaly, History, anomalies, outages, quantile
 from .load import Load, Plan
+from .probe import Probe
 from .rdkafka import admin
 from .waiting import until
 from .wire import Connection, Writer
@@ -19,7 +19,7 @@ from .wire import Connection, Writer
 TOPIC, GROUP = "numbers", "readers"
 #: What is written to and configured to see whether that can be done. Not TOPIC: the checker must know each record of that.
 PROBED = "probed"
-ELECT_LEADERS, INCREMENTAL_ALTER_CONFIGS, ALTER_PARTITION_REASSIGNMENTS = 43, 44, 45
+ELECT_LEADERS, ALTER_PARTITION_REASSIGNMENTS = 43, 45
 
 #: The rounds of each fault in the run that CI makes, and in the one that proves it.
 SHORT = {
@@ -121,9 +121,10 @@ class Chaos:
     stuck: list[tuple[int | None, str]] = field(default_factory=list)
 
     def __enter__(self) -> "Chaos":
-        self.dice, self.values = random.Random(self.seed), itertools.count(7 * 24 * 3600 * 1000)
+        self.dice = random.Random(self.seed)
         make_topic(self.cluster, TOPIC, self.partitions, self.copies)
         make_topic(self.cluster, PROBED, self.partitions, self.copies, {"min.insync.replicas": str(max(self.copies - 1, 1))})
+        self.probe = Probe(self.cluster, PROBED)
         self.load = Load(Plan(
             self.cluster.bootstrap, TOPIC, self.partitions, str(self.cluster.directory / "load.log"), producers=self.producers,
             rate=self.rate, group=GROUP,
@@ -133,6 +134,7 @@ class Chaos:
         return self
 
     def __exit__(self, *_) -> None:
+        self.probe.close()
         if self.load.process.poll() is None:
             self.load.process.kill()
 
@@ -190,50 +192,20 @@ class Chaos:
     def _begin(self, fault: str, victim: int) -> Round:
         return Round(fault, victim, self._led_by(victim), time.monotonic())
 
-    def _metadata(self, one: Round, over: callable = lambda: True) -> probe.Watch:
-        """Changes of the metadata from now on, by way of every broker but the victim."""
-
-        def by(node, wait: float) -> callable:
-            def once() -> bool:
-                nonlocal wait
-                time.sleep(wait)
-                wait = 0
-                try:
-                    # Every value is new: a change that changes nothing need not come to the log.
-                    configure(node, view.TOPIC_CONFIGS, PROBED, {"retention.ms": str(next(self.values))}, 0.5)
-                except (OSError, AssertionError):
-                    return False
-                return True
-
-            return once
-
-        # Two by each broker, half a time limit apart: one may wait for a controller that does not answer any more.
-        others = view.askable(self.cluster, but=(one.victim,))
-        return probe.Watch([by(node, wait) for node in others for wait in (0, 0.25)], one.began, over)
-
-    def _writes(self, one: Round, led: tuple[int, ...], over: callable = lambda: True) -> list[probe.Watch]:
-        """Writes from now on to partitions that the victim led."""
-        return [probe.Watch([probe.writing(self.cluster, PROBED, p, one.victim)], one.began, over) for p in led]
-
-    def _hit(
-        self, one: Round, strike: callable, *, metadata: bool = True, writes: bool = False, over: callable = lambda: True,
-    ) -> callable:
-        """Does it, and measures in the background, so that the fault lasts as long as planned; what is returned waits for the
-        figures and notes them. What is tried before `over` can still be served by the victim."""
+    def _hit(self, one: Round, strike: callable, *, metadata: bool = True, writes: bool = False, over: bool = True) -> callable:
+        """Does it, and measures beside it, so that the fault lasts as long as planned; what is returned waits for the figures
+        and notes them. If the victim serves on for a while, it is not `over`, and the caller says when it is."""
         controller = view.active_controller(self.cluster) == one.victim
         led = self._led_by(one.victim, PROBED) if writes else ()
         one.began = time.monotonic()
         strike()
-        changes = self._metadata(one, over) if controller and metadata else None
-        writing = self._writes(one, led, over)
-
-        def note() -> None:
-            if changes:
-                one.metadata = changes.seconds()
-            one.writable = [watch.seconds() for watch in writing]
-
+        self.probe.watch(one.began, one.victim, led, controller and metadata, over)
         if controller:
             one.note = "(active controller)"
+
+        def note() -> None:
+            one.metadata, one.writable = self.probe.figures()
+
         return note
 
     def _kill(self, fault: str, victim: int, gone: callable = lambda: None) -> Round:
@@ -282,10 +254,10 @@ class Chaos:
         numbers = sorted(n.number for n in self.cluster.brokers)
         one = self._begin(fault, numbers[sum(r.fault == fault for r in self.rounds) % len(numbers)])
         node = self.cluster.nodes[one.victim]
-        process = node.process
         # It serves on while it hands over.
-        note = self._hit(one, lambda: os.kill(node.pid, signal.SIGTERM), writes=True, over=lambda: process.poll() is not None)
-        process.wait(timeout=3 * settings.PATIENCE)
+        note = self._hit(one, lambda: os.kill(node.pid, signal.SIGTERM), writes=True, over=False)
+        node.process.wait(timeout=3 * settings.PATIENCE)
+        self.probe.over()
         self._start(node)
         note()
         return one
@@ -409,17 +381,6 @@ def make_topic(cluster: Cluster, name: str, partitions: int, copies: int = 3, co
     client = admin(cluster.bootstrap)
     client.create_topics([new], request_timeout=settings.PATIENCE)[name].result(settings.PATIENCE)
     view.until_whole(cluster, name, partitions)
-
-
-def configure(node, kind: int, name: str, config: dict[str, str | None], timeout: float = settings.PATIENCE) -> None:
-    """Sets configs by way of this broker, and no other; None takes one back. A broker's own go by way of itself."""
-    set_it, take_back = 0, 1
-    body = Writer().i32(1).i8(kind).string(name).i32(len(config))
-    for key, value in config.items():
-        body.string(key).i8(take_back if value is None else set_it).string(value)
-    with Connection(node, timeout) as connection:
-        answer = connection.call(INCREMENTAL_ALTER_CONFIGS, 0, body.i8(0).data)
-    assert (answer.i32(), answer.i32(), answer.i16()) == (0, 1, 0), answer.string()
 
 
 def reassign(cluster: Cluster, topic: str, assignment: dict[int, list[int]]) -> None:

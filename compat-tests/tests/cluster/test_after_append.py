@@ -13,9 +13,9 @@ meanwhile, and what was appended first is answered with 20. Ottla answers 0: it 
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import settings
-from harness.chaos import configure, make_topic
+from harness.chaos import make_topic
 from harness.raw import build_batch, fetch_v4, produce_v8, stored_batches
-from harness.view import TOPIC_CONFIGS, config_by, partitions_by, until_whole
+from harness.view import TOPIC_CONFIGS, config_by, configure, partitions_by, until_whole
 from harness.waiting import until
 from harness.wire import Connection
 from tests.cluster.test_unregistered import unregister

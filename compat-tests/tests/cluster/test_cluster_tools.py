@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness import settings, view
-from harness.chaos import configure, make_topic
+from harness.chaos import make_topic
 from harness.rdkafka import produce
+from harness.view import configure
 from harness.waiting import until
 from harness.wire import Connection, Writer
 

@@ -4,10 +4,10 @@ import os
 import signal
 
 from harness import settings
-from harness.chaos import configure, elect_preferred, make_topic
+from harness.chaos import elect_preferred, make_topic
 from harness.raw import build_batch
 from harness.raw import produce_v8 as produce
-from harness.view import TOPIC_CONFIGS, partitions
+from harness.view import TOPIC_CONFIGS, configure, partitions
 from harness.waiting import until
 from harness.wire import Connection
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.chaos import collect, configure, reassign, settled
+from harness.chaos import collect, reassign, settled
 from harness.rdkafka import produce
-from harness.view import BROKER_CONFIGS, TOPIC_CONFIGS, config_by, partitions_by, until_whole
+from harness.view import BROKER_CONFIGS, TOPIC_CONFIGS, config_by, configure, partitions_by, until_whole
 from harness.waiting import until
 from tests.cluster.test_cluster_tools import make_topic_at
 
