@@ -32,7 +32,8 @@ class Probe:
     def __init__(self, cluster: Cluster, topic: str):
         self.cluster = cluster
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.probe", topic], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=settings.ROOT,
+            [sys.executable, "-m", "harness.probe", topic],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=settings.ROOT,
         )
         assert self.process.stdout.readline() == "ready\n", "the probe failed"
 
@@ -41,7 +42,9 @@ class Probe:
         is tried before the fault is `over` can still be served by the victim: the first try after it that works is the last."""
         others = [[n.host, n.port] for n in view.askable(self.cluster, but=(victim,))]
         brokers = {n.number: [n.host, n.port] for n in self.cluster.brokers}
-        self._say({"began": began, "others": others, "brokers": brokers, "partitions": partitions, "metadata": metadata, "over": over})
+        self._say({
+            "began": began, "others": others, "brokers": brokers, "partitions": partitions, "metadata": metadata, "over": over,
+        })
 
     def over(self) -> None:
         """What the fault takes away is gone."""
