@@ -103,6 +103,18 @@ def test_one_of_three_brokers_is_dead(frail, tools):
     t.check("dead-broker")
 
 
+def describe_eligible(t: Transcript) -> None:
+    """Every topic, those below min.insync.replicas, those without a leader."""
+    for which in ((), ("--under-min-isr-partitions",), ("--unavailable-partitions",)):
+        t.step(TOPICS, "--describe", *which, hide=own_configs)
+
+
+def until_eligible(cluster: Cluster, tools, topic: str, who: str) -> None:
+    """Waits until these, and no others, are the eligible leader replicas of the topic's partition."""
+    listed = lambda: tools.run(TOPICS, "--bootstrap-server", cluster.bootstrap, "--describe", "--topic", topic).ok().out  # noqa: E731
+    until(f"{who} to be eligible for {topic}", lambda: f"\tElr: {who}\t" in listed())
+
+
 def test_eligible_leader_replicas(frail, tools):
     """Two brokers die one after the other and come back one after the other: who may lead (KIP-966)."""
     t = Transcript(frail, tools)
@@ -110,12 +122,7 @@ def test_eligible_leader_replicas(frail, tools):
     make_topic_at(frail, "pair", {0: [2, 3]}, min_insync_replicas="2")
 
     def described() -> None:
-        for which in ((), ("--under-min-isr-partitions",), ("--unavailable-partitions",)):
-            t.step(TOPICS, "--describe", *which, hide=own_configs)
-
-    def eligible(topic: str, text: str) -> None:
-        listed = lambda: tools.run(TOPICS, "--bootstrap-server", frail.bootstrap, "--describe", "--topic", topic).ok().out  # noqa: E731
-        until(f"{text!r} of {topic}", lambda: text in listed())
+        describe_eligible(t)
 
     frail.nodes[3].kill()
     until_led(frail, "guarded", 1, 2, {1, 2})
@@ -130,13 +137,45 @@ def test_eligible_leader_replicas(frail, tools):
     returns(frail.nodes[3])
     until_led(frail, "guarded", 0, 1, {1, 3})
     until_led(frail, "guarded", 1, 1, {1, 3})
-    eligible("pair", "Elr: 2\t")
+    until_eligible(frail, tools, "pair", "2")
     described()
     returns(frail.nodes[2])
     view.until_whole(frail, "guarded", 2)
     view.until_whole(frail, "pair", 1)
     described()
     t.check("eligible-leaders")
+
+
+def test_who_ended_in_good_order_stays_eligible(frail, tools):
+    """An eligible replica that comes back names the broker epoch it ended with: that of its last life, if it ended in good
+    order, none after kill -9 (KIP-966). The one leads, the other is eligible no more."""
+    t = Transcript(frail, tools)
+    make_topic_at(frail, "guarded", {0: [1, 2, 3]}, min_insync_replicas="3")
+    make_topic_at(frail, "pair", {0: [2, 3]}, min_insync_replicas="2")
+    ended, killed = frail.nodes[3], frail.nodes[2]
+
+    def seen(guarded: set[int], leader: int, isr: set[int], eligible: str) -> None:
+        until_led(frail, "guarded", 0, 1, guarded)
+        until_led(frail, "pair", 0, leader, isr)
+        until_eligible(frail, tools, "pair", eligible)
+        describe_eligible(t)
+
+    ended.terminate()
+    seen({1, 2}, 2, {2}, "3")
+    killed.kill()
+    seen({1}, -1, set(), "2,3")
+    returns(ended)
+    seen({1, 3}, 3, {3}, "2")
+    ended.terminate()
+    seen({1}, -1, set(), "2,3")
+    # It is there, but what it has may be less than what it had acknowledged.
+    returns(killed)
+    seen({1, 2}, -1, set(), "3")
+    returns(ended)
+    view.until_whole(frail, "guarded", 1)
+    view.until_whole(frail, "pair", 1)
+    describe_eligible(t)
+    t.check("eligible-after-a-clean-end")
 
 
 def test_elections_that_lose_records(frail, tools):
