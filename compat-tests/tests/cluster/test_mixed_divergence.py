@@ -1,12 +1,13 @@
 """Replicas of two kinds whose logs part, because one is elected that had not all of the other's: the one that comes back
-cuts what the leader does not have (KIP-101, KIP-279), and has the leader's bytes in the end."""
+cuts what the leader does not have (KIP-101, KIP-279, KIP-320), and has the leader's bytes in the end."""
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from harness import replicas, settings, view
 from harness.mixed import KAFKA_NEW, KAFKA_OLD, OTTLA, RELEASE, TOPIC, named, there, version
 from harness.raw import build_batch, produce_v8
-from harness.rdkafka import read_all
+from harness.rdkafka import consumer, read_all
 from harness.waiting import until
 from harness.wire import Connection
 from tests.cluster.test_cluster_tools import make_topic_at
@@ -123,3 +124,31 @@ def test_leaders_that_take_turns_alone_end_the_same(pair):
         pair.holds(values)
         values += pair.write(last, f"then {turn}", 10, acks=-1)
         pair.holds(values)
+
+
+@pytest.mark.parametrize("pair", KINDS, ids=kinds_named, indirect=True)
+def test_a_reader_of_what_was_cut_goes_on_where_the_logs_parted(pair):
+    """Its place carries the epoch it was read in (KIP-320): the new leader tells it where that ended."""
+    values = pair.write(2, "both", 30, acks=-1)
+    pair.alone(2)
+    lost = pair.write(2, "lost", 20)
+    # While librdkafka asks a leader that is dead about epochs, it looks for another one only as often as this.
+    client = consumer(pair.cluster.bootstrap, topic_metadata_refresh_interval_ms=1000)
+    seen: list[bytes] = []
+
+    def reads(count: int) -> bool:
+        seen.extend(message.value() for message in client.consume(100, 0.2) if not message.error())
+        return len(seen) >= count
+
+    try:
+        client.assign([TopicPartition(TOPIC, 0, 0)])
+        until("all of the first leader's", lambda: reads(50))
+        assert seen == values + lost
+        pair.alone(3)
+        kept = pair.write(3, "kept", 60)
+        until("all of the second leader's", lambda: reads(110))
+        assert seen == values + lost + kept
+    finally:
+        client.close()
+    pair.both(3)
+    pair.holds(values + kept)
