@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness import replicas, settings, view, voters
-from harness.chaos import INCREMENTAL_ALTER_CONFIGS, configure
 from harness.cluster import Cluster, Node
 from harness.rdkafka import admin
+from harness.view import INCREMENTAL_ALTER_CONFIGS, configure
 from harness.waiting import until
 from harness.wire import Connection, Writer, request
 from tests.cluster.test_cluster_tools import DUMP

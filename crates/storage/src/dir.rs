@@ -104,7 +104,7 @@ impl LogDir {
         &self.shared.meta
     }
 
-    /// The dir's store. Raft's log lives in [`Family::Raft`] of the metadata log dir's.
+    /// The dir's store. Raft's log lives in [`Family::Raft`](crate::Family::Raft) of the metadata log dir's.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
@@ -173,7 +173,7 @@ impl LogDir {
         Ok(())
     }
 
-    /// Stands for a buffer of `bytes` bytes whose slices will be appended by [`Log::append_pinned`].
+    /// Stands for a buffer of `bytes` bytes whose slices will be appended by [`Log::append_pinned`](crate::Log::append_pinned).
     #[must_use]
     pub fn pin(&self, bytes: usize) -> Pin {
         self.shared.tail.pin(bytes)

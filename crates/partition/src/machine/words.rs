@@ -26,7 +26,7 @@ impl Default for Rules {
 pub enum Event {
     /// The controller made this broker the leader, or changed something while it is.
     Lead(LeaderTerm),
-    /// The controller made another broker the leader; [`NO_LEADER`] when there is none.
+    /// The controller made another broker the leader; [`NO_LEADER`](ottla_types::NO_LEADER) when there is none.
     Follow {
         /// Who leads.
         leader: NodeId,
@@ -105,7 +105,7 @@ pub struct Effects {
 pub enum Role {
     /// It leads, in this epoch.
     Leader(LeaderEpoch),
-    /// Another does ([`NO_LEADER`]: nobody).
+    /// Another does ([`NO_LEADER`](ottla_types::NO_LEADER): nobody).
     Follower {
         /// Who leads.
         leader: NodeId,
@@ -117,7 +117,7 @@ pub enum Role {
 /// A batch that may be appended, or that already has been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {
-    /// Write it with this base offset and leader epoch, then call [`Partition::appended`].
+    /// Write it with this base offset and leader epoch, then call [`Partition::appended`](crate::Partition::appended).
     Append {
         /// Offset of its first record.
         base_offset: Offset,
