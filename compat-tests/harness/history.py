@@ -118,6 +118,8 @@ class History:
     failed: list[tuple[int, int, int, str]] = field(default_factory=list)
     #: reader -> (partition, offset, producer, number)
     read: dict[str, list[tuple[int, int, int, int]]] = field(default_factory=dict)
+    #: readers whose client locked itself up: what they read is judged, not what they did not
+    locked_up: set[str] = field(default_factory=set)
     #: (group, partition, offset, "committed" or "resumed"): what was acknowledged, and where a member was told to go on
     commits: list[tuple[str, int, int, str]] = field(default_factory=list)
     #: (partition, end): the high watermark as clients saw it, one after the other
@@ -149,7 +151,7 @@ def anomalies(history: History) -> list[Anomaly]:
     for partition in sorted(set(by_partition) - set(history.replicas)):
         found.append(Anomaly("lost", partition, "no replica is left"))
     for reader, records in sorted(history.read.items()):
-        found += _reading(reader, records, history.replicas)
+        found += _reading(reader, records, history.replicas, reader in history.locked_up)
     found += _going_back(history)
     return _few(found)
 
@@ -236,7 +238,7 @@ def _divergence(partition: int, nodes: dict[int, list[Stored]]):
                 yield Anomaly("diverging", partition, f"node {model} ends at {ends[0]}, node {node} at {ends[1]}")
 
 
-def _reading(reader: str, records: list[tuple[int, int, int, int]], replicas: dict[int, dict[int, list[Stored]]]):
+def _reading(reader: str, records: list[tuple[int, int, int, int]], replicas: dict[int, dict[int, list[Stored]]], locked_up: bool):
     """A reader sees every record once, in order, and nothing else: what it saw must be what is there."""
     stored = {}
     for partition, nodes in replicas.items():
@@ -258,7 +260,7 @@ def _reading(reader: str, records: list[tuple[int, int, int, int]], replicas: di
         for offset, producer, number in expected[:behind]:
             if (offset, producer, number) not in given:
                 yield Anomaly("skipped", partition, f"{reader} was not given record {number} of producer {producer} at {offset}")
-        if behind < len(expected):
+        if behind < len(expected) and not locked_up:
             yield Anomaly("unread", partition, f"{reader} came to offset {last}, the log's last record is at {expected[-1][0]}")
 
 

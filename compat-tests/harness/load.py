@@ -7,6 +7,7 @@ clock that all processes of a machine share (CLOCK_MONOTONIC).
 
 import faulthandler
 import json
+import os
 import re
 import signal
 import subprocess
@@ -34,6 +35,9 @@ class Plan:
     group: str | None = None
     members: int = 2
     codec: str = "none"
+
+#: Seconds in which a client's call that takes half a second has to return.
+LOCKED_UP = 20
 
 
 class Load:
@@ -113,8 +117,8 @@ class Load:
 
 #: What a line is: its letter, then fields. A: producer partition number offset sent at; F: producer partition number why;
 #: R: reader partition offset producer number; C, S: group partition offset (committed, resumed); E: partition end;
-#: X: what went wrong otherwise (told, not judged); T: what was awaited in vain at the end.
-_LINES = "AFRCSEXT"
+#: L: reader (its client locked itself up); X: what went wrong otherwise (told, not judged); T: what was awaited in vain at the end.
+_LINES = "AFRCSELXT"
 
 
 def read_log(log: Path) -> History:
@@ -136,6 +140,8 @@ def read_log(log: Path) -> History:
             history.commits.append((group, int(partition), int(offset), "committed" if letter == "C" else "resumed"))
         elif letter == "E":
             history.ends.append(tuple(map(int, rest.split(" "))))
+        elif letter == "L":
+            history.locked_up.add(rest)
         elif letter == "T":
             history.stuck.append((None, rest))
     return history
@@ -292,9 +298,12 @@ class _Worker:
     def run(self) -> None:
         plan = self.plan
         producers = [threading.Thread(target=self.produce, args=(p,)) for p in range(plan.producers)]
-        others = [threading.Thread(target=self.read, args=(f"reader{r}",)) for r in range(plan.readers)]
+        others = [threading.Thread(target=self.read, args=(f"reader{r}",), name=f"reader{r}") for r in range(plan.readers)]
         others += [threading.Thread(target=self.member) for _ in range(plan.members if plan.group else 0)]
         others.append(threading.Thread(target=self.watch))
+        for thread in others:
+            # One that never returns does not keep the process.
+            thread.daemon = True
         for thread in producers + others:
             thread.start()
         sys.stdin.read()
@@ -304,7 +313,16 @@ class _Worker:
         self.drain()
         self.ending.set()
         for thread in others:
-            thread.join()
+            thread.join(LOCKED_UP)
+        # librdkafka 2.16 locks itself up when a consumer asks where a leader's epoch ends (KIP-320) while it loses a broker: one
+        # thread has the partition's lock and waits in rd_kafka_metadata_refresh_topics for the client's, another has that one
+        # and waits in rd_kafka_toppar_undelegate. Its calls, which have a time-out, do not return.
+        for thread in (thread for thread in others if thread.is_alive()):
+            self.tell(f"X {thread.name} did not return from librdkafka for {LOCKED_UP} s: it has locked itself up")
+            self.tell(f"L {thread.name}")
+        self.out.flush()
+        # Without a destructor that would wait for it.
+        os._exit(0)
 
 
 if __name__ == "__main__":

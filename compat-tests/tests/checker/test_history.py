@@ -200,6 +200,16 @@ def test_a_reader_stops_early():
     assert kinds(history) == {("unread", 1)}
 
 
+def test_a_reader_whose_client_locked_itself_up():
+    history = sound()
+    history.locked_up.add("second")
+    history.read["second"] = [r for r in history.read["second"] if r[:2] != (1, 2)]
+    assert kinds(history) == set()
+    # What it did read is judged.
+    history.read["second"].append((1, 3, 2, 7))
+    assert kinds(history) == {("phantom", 1), ("skipped", 1)}
+
+
 def test_a_reader_that_read_nothing():
     history = sound()
     history.read["second"] = []
