@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -11,11 +12,20 @@ use super::{Home, Node, PATIENCE};
 
 pub const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 
-/// Ports that were free a moment ago.
+/// Where [`ports`] looks: below those that the system gives to connections, of which other tests open thousands.
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u32 = 12_000;
+
+/// Ports that were free a moment ago, each given once by this process.
 pub fn ports<const N: usize>() -> [u16; N] {
-    let taken: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
-    taken.map(|listener| listener.local_addr().expect("it is bound").port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(101);
+    let mut candidates = std::iter::repeat_with(|| {
+        let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        FIRST_PORT + u16::try_from(at).expect("a port")
+    });
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::array::from_fn(|_| candidates.find(is_free).expect("they do not end"))
 }
 
 /// A node's home, which outlives its process.
