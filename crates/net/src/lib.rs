@@ -12,6 +12,7 @@ mod frame;
 mod intake;
 mod listener;
 mod outbox;
+mod pacing;
 pub mod peer;
 mod pool;
 mod service;

@@ -15,6 +15,7 @@ use crate::{
     admission::{Admission, Admitted},
     connection::{self, Shared},
     intake::Memory,
+    pacing::{self, Remote},
     transport::Transport,
 };
 
@@ -63,6 +64,7 @@ pub struct Bound {
     listener: TcpListener,
     name: Arc<str>,
     protocol: SecurityProtocol,
+    remote: Remote,
 }
 
 impl Bound {
@@ -102,7 +104,10 @@ pub async fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, ListenE
     let mut last = None;
     for addr in addrs {
         match open(addr, limits) {
-            Ok(bound) => return Ok(Bound { listener: bound, name, protocol: listener.protocol }),
+            Ok(bound) => {
+                let remote = pacing::unpaced(&bound);
+                return Ok(Bound { listener: bound, name, protocol: listener.protocol, remote });
+            }
             // A taken port is final: the IPv4 twin of a taken address must not be bound instead.
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(bind_error(name, addr, e)),
             Err(e) => last = Some((addr, e)),
@@ -238,7 +243,7 @@ fn start<S: FrameService>(
     shared: Arc<Shared<S>>,
     admitted: Admitted,
 ) {
-    if let Err(e) = stream.set_nodelay(true) {
+    if let Err(e) = stream.set_nodelay(true).and_then(|()| bound.remote.accepted(&stream, peer)) {
         debug!("Connection from {peer} lost: {e}");
         return;
     }
