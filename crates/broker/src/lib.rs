@@ -24,6 +24,7 @@ mod program_pages;
 mod quorum;
 mod registration;
 mod replication;
+pub mod scheduling;
 mod server;
 mod settings;
 pub mod storage_tool;

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use ottla_broker::{Server, cli, listeners, logging, open_files, storage_tool};
+use ottla_broker::{Server, cli, listeners, logging, open_files, scheduling, storage_tool};
 use ottla_types::{Clock, SystemClock};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,6 +60,7 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
         warn!("{warning}");
     }
     open_files::raise_limit();
+    scheduling::let_others_finish();
     let run = || -> anyhow::Result<()> {
         let cluster_id = environment.iter().find(|(name, _)| name == "CLUSTER_ID").map(|(_, id)| id.as_str());
         let (config, on_the_way) = (&loaded.broker, args.formats_on_the_way());

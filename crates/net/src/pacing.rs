@@ -23,8 +23,8 @@ pub(crate) struct Remote(Option<Arc<str>>);
 /// Sees to it that the connections which `listener` will accept are not paced.
 pub(crate) fn unpaced(listener: impl AsFd) -> Remote {
     let Ok(chosen) = sockopt::tcp_congestion(&listener) else { return Remote::default() };
-    let told = paces(&chosen)
-        && UNPACED.iter().any(|name| sockopt::set_tcp_congestion(&listener, name).is_ok());
+    let told =
+        paces(&chosen) && UNPACED.iter().any(|name| sockopt::set_tcp_congestion(&listener, name).is_ok());
     Remote(told.then(|| chosen.into()))
 }
 
@@ -36,7 +36,9 @@ impl Remote {
             return Ok(());
         }
         sockopt::set_tcp_congestion(stream, chosen)
-            .inspect_err(|e| debug!("Connection from {peer} cannot have the congestion control {chosen}: {e}"))
+            .inspect_err(|e| {
+                debug!("Connection from {peer} cannot have the congestion control {chosen}: {e}")
+            })
             .or(Ok(()))
     }
 }
