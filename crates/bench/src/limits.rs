@@ -12,6 +12,8 @@ use std::{
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
+use crate::bare::{self, Way};
+
 const MIB: usize = 1 << 20;
 
 pub fn run() -> Result<()> {
@@ -35,6 +37,12 @@ pub fn run() -> Result<()> {
     }
     let (p50, p99) = fdatasync(4096)?;
     println!("| fdatasync after 4 KiB appended: p50, p99 ms | {p50:.2}, {p99:.2} |");
+    let (p50, p99) = bare::round_trip()?;
+    println!("| 1 KiB there, 64 B back, 1000/s: p50, p99 ms | {p50:.2}, {p99:.2} |");
+    for (name, way) in Way::ALL {
+        let used = bare::produce(way, &scratch()?.1)?;
+        println!("| receive 1 MiB, CRC, write {name}: CPU-s/GB | {used:.2} |");
+    }
     Ok(())
 }
 
@@ -55,7 +63,7 @@ fn memcpy(size: usize) -> f64 {
 }
 
 /// CPU seconds of the calling thread.
-fn thread_cpu() -> f64 {
+pub fn thread_cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }

@@ -5,6 +5,7 @@
 //! broker that stalls is charged for every record that had to wait (no coordinated omission).
 
 mod args;
+mod bare;
 mod connections;
 mod consume;
 mod first_ack;

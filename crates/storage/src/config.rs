@@ -37,7 +37,7 @@ pub enum WriteMode {
     /// Through the page cache, written back when the kernel likes.
     #[default]
     Buffered,
-    /// `RWF_DONTCACHE` (Linux 6.14) for appends of 64 KiB and more: written back at once, their pages dropped after.
+    /// `RWF_DONTCACHE` (Linux 6.14) for appends of 256 KiB and more: written back at once, their pages dropped after.
     /// Falls back to `Buffered` where
     /// the kernel or the file system refuses it.
     DontCache,
