@@ -60,7 +60,6 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
         warn!("{warning}");
     }
     open_files::raise_limit();
-    scheduling::let_others_finish();
     let run = || -> anyhow::Result<()> {
         let cluster_id = environment.iter().find(|(name, _)| name == "CLUSTER_ID").map(|(_, id)| id.as_str());
         let (config, on_the_way) = (&loaded.broker, args.formats_on_the_way());
@@ -71,6 +70,7 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
         }
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.enable_all().thread_name("ottla-worker");
+        scheduling::by_load(&mut runtime, &clock);
         runtime.build()?.block_on(async {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let stop = async move {
