@@ -104,8 +104,7 @@ pub async fn bind(listener: &Listener, limits: &Limits) -> Result<Bound, ListenE
     let mut last = None;
     for addr in addrs {
         match open(addr, limits) {
-            Ok(bound) => {
-                let remote = pacing::unpaced(&bound);
+            Ok((bound, remote)) => {
                 return Ok(Bound { listener: bound, name, protocol: listener.protocol, remote });
             }
             // A taken port is final: the IPv4 twin of a taken address must not be bound instead.
@@ -131,7 +130,7 @@ fn bind_error(name: Arc<str>, addr: SocketAddr, source: io::Error) -> ListenErro
     ListenError::Bind { name, addr, source, remedy }
 }
 
-fn open(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
+fn open(addr: SocketAddr, limits: &Limits) -> io::Result<(TcpListener, Remote)> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -145,8 +144,9 @@ fn open(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
         socket.set_recv_buffer_size(size)?;
     }
     socket.bind(&addr.into())?;
+    let remote = pacing::unpaced(&socket);
     socket.listen(i32::try_from(limits.backlog).unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
+    Ok((TcpListener::from_std(socket.into())?, remote))
 }
 
 /// Ends [`serve`]: new connections are refused, requests in flight are answered, then every connection is closed.
@@ -243,10 +243,11 @@ fn start<S: FrameService>(
     shared: Arc<Shared<S>>,
     admitted: Admitted,
 ) {
-    if let Err(e) = stream.set_nodelay(true).and_then(|()| bound.remote.accepted(&stream, peer)) {
+    if let Err(e) = stream.set_nodelay(true) {
         debug!("Connection from {peer} lost: {e}");
         return;
     }
+    bound.remote.accepted(&stream, peer);
     let info =
         ConnectionInfo { id: admitted.id, listener: bound.name.clone(), protocol: bound.protocol, peer };
     let session = shared.service.open(info);
