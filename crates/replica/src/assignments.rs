@@ -1,9 +1,6 @@
 //! What the controller is to be told of replicas' log dirs (KIP-858).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use ottla_metadata::Image;
 use ottla_types::TopicPartitionId;
@@ -60,6 +57,13 @@ impl Assignments {
         taken
     }
 
+    /// Of what was taken, the controller is asked for these only: the rest is as if it had not been wanted.
+    fn asks(&self, asked: &Dirs) {
+        let mut inner = self.inner.lock();
+        inner.asked.clone_from(asked);
+        self.count(&inner);
+    }
+
     /// What was taken was told, but for `again`; what was wanted meanwhile is newer.
     pub(crate) fn told(&self, again: Dirs) {
         let mut inner = self.inner.lock();
@@ -97,27 +101,28 @@ impl ReplicaManager {
         if self.broker_epoch.load(Ordering::Acquire) < 0 {
             return Dirs::new();
         }
-        let image = Arc::clone(&self.hosting.lock().image);
+        // Held all the time: the next image must not find on its way what is left out because this one has it.
+        let hosting = self.hosting.lock();
         loop {
             let taken = self.assignments.take();
             if taken.is_empty() {
                 return taken;
             }
             let (known, unknown): (Dirs, Dirs) = taken
-                .into_iter()
-                .filter_map(|(id, dir)| Some((id, dir, self.assigned_dir(&image, id)?)))
+                .iter()
+                .filter_map(|(id, dir)| Some((*id, *dir, self.assigned_dir(&hosting.image, *id)?)))
                 .map(|(id, dir, assigned)| ((id, dir), dir == assigned))
                 .fold(Default::default(), |(mut known, mut unknown), (one, is_known)| {
                     if is_known { &mut known } else { &mut unknown }.extend([one]);
                     (known, unknown)
                 });
+            self.assignments.asks(&unknown);
             for (id, dir) in known {
                 self.dir_taken(id, dir);
             }
             if !unknown.is_empty() {
                 return unknown;
             }
-            self.assignments.told(Dirs::new());
         }
     }
 
@@ -130,5 +135,30 @@ impl ReplicaManager {
             }
         });
         self.moves.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::TopicId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_not_wanted_twice_and_what_is_not_asked_for_can_be_wanted_again() {
+        let id = |partition| TopicPartitionId { topic: TopicId::METADATA, partition };
+        let (assignments, a, b) = (Assignments::default(), Uuid::from_u128(1), Uuid::from_u128(2));
+        assert!(assignments.want(id(0), a) && assignments.want(id(1), a));
+        assert!(!assignments.want(id(0), a));
+        assert_eq!(assignments.take().len(), 2);
+        // The cluster knows of one of them.
+        assignments.asks(&Dirs::from([(id(1), a)]));
+        assert_eq!(*assignments.left.borrow(), 1);
+        assert!(!assignments.want(id(1), a));
+        assert!(assignments.want(id(0), a), "the next image says something else");
+        assert!(assignments.want(id(1), b));
+        // The controller could not be asked: what was wanted meanwhile is newer.
+        assignments.told(Dirs::from([(id(1), a)]));
+        assert_eq!(assignments.take(), Dirs::from([(id(0), a), (id(1), b)]));
     }
 }
