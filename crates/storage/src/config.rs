@@ -38,8 +38,7 @@ pub enum WriteMode {
     #[default]
     Buffered,
     /// `RWF_DONTCACHE` (Linux 6.14) for appends of 256 KiB and more: written back at once, their pages dropped after.
-    /// Falls back to `Buffered` where
-    /// the kernel or the file system refuses it.
+    /// Falls back to `Buffered` where the kernel or the file system refuses it.
     DontCache,
 }
 
