@@ -1,17 +1,18 @@
 //! One partition's groups at work: decide, append, accept, answer when durable.
 
+mod append;
+mod commit;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
     },
-    time::Duration,
 };
 
 use ottla_groups::{Answer, Command, Groups, Record};
 use ottla_machine::{Ctx, Decision, Token};
-use ottla_records::BatchBuilder;
 use ottla_types::{Clock, ErrorCode, LeaderEpoch, Millis};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -55,9 +56,6 @@ impl World {
     }
 }
 
-/// Facts are appended in batches of about so many bytes. Kafka's default limit for a batch is twice this.
-const BATCH_BYTES: usize = 512 << 10;
-
 /// A partition of `__consumer_offsets` that this broker leads.
 pub(crate) struct Shard {
     pub(crate) partition: i32,
@@ -83,6 +81,8 @@ struct Active {
     parked: VecDeque<Parked>,
     /// A task is at work on `parked`.
     committing: bool,
+    /// There are facts that were not durable in time: until they are certain, every answer is parked.
+    settling: bool,
 }
 
 struct Parked {
@@ -123,6 +123,7 @@ impl Shard {
             next_token: 0,
             parked: VecDeque::new(),
             committing: false,
+            settling: false,
         }));
         let Stage::Active(active) = &mut *stage else { unreachable!("set on the line before") };
         let decision = self.world.with_ctx(|ctx| active.groups.take_office(ctx));
@@ -143,18 +144,17 @@ impl Shard {
         }
     }
 
-    /// Fails everybody who waits for facts to become durable; they ask again. False when it is closed.
-    fn send_away(&self) -> bool {
-        let mut stage = self.stage.lock();
-        let Stage::Active(active) = &mut *stage else { return false };
-        let waiting: Vec<_> =
-            active.parked.iter_mut().flat_map(|parked| std::mem::take(&mut parked.answers)).collect();
-        active.fail(waiting, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-        true
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         matches!(&*self.stage.lock(), Stage::Closed(_))
+    }
+
+    /// How many decisions wait for their turn to be told.
+    #[cfg(test)]
+    pub(crate) fn parked(&self) -> usize {
+        match &*self.stage.lock() {
+            Stage::Active(active) => active.parked.len(),
+            _ => 0,
+        }
     }
 
     /// Decides on a command. When this returns, its effects are ordered before those of later commands.
@@ -221,45 +221,24 @@ impl Shard {
         }
         let (mut decision, mut durable) = (decision, None);
         if !decision.records.is_empty() {
-            match self.append(active, &decision.records) {
-                Ok(waits) => durable = waits,
-                Err(error) => decision = self.take_back(active, decision, error),
+            let appended = self.append(active, &decision.records);
+            durable = appended.durable;
+            if let Some(error) = appended.refusal {
+                decision.records.drain(..appended.taken);
+                decision = self.take_back(active, decision, error);
             }
         }
-        if durable.is_none() && active.parked.is_empty() {
+        if durable.is_none() && active.parked.is_empty() && !active.settling {
             return active.give(decision.answers, own);
         }
         let answers = decision.answers;
         if durable.is_some() || !answers.is_empty() {
             active.parked.push_back(Parked { durable, answers });
             if !std::mem::replace(&mut active.committing, true) {
-                self.world.runtime.spawn(commit(self.clone()));
+                self.world.runtime.spawn(commit::commit(self.clone()));
             }
         }
         None
-    }
-
-    /// Appends facts, a batch after the other, and applies those that were taken.
-    fn append(&self, active: &mut Active, records: &[Record]) -> Result<Option<Durable>, ErrorCode> {
-        let (wall, epoch) = (self.world.clock.wall(), self.epoch());
-        let mut durables = Vec::new();
-        let mut rest = records;
-        while !rest.is_empty() {
-            let (batch, taken) = encode(rest, wall)?;
-            durables.extend(self.world.log.append(self.partition, epoch, batch)?);
-            let (accepted, later) = rest.split_at(taken);
-            active.groups.accept(accepted);
-            rest = later;
-        }
-        if durables.len() <= 1 {
-            return Ok(durables.pop());
-        }
-        Ok(Some(Box::pin(async move {
-            for durable in durables {
-                durable.await?;
-            }
-            Ok(())
-        })))
     }
 
     /// The log did not take the facts. What the core decides instead may have facts of its own, which are dropped if the
@@ -277,79 +256,6 @@ impl Shard {
         );
         let told = told_to_client(error);
         self.world.with_ctx(|ctx| active.groups.refused(ctx, decision, told))
-    }
-}
-
-/// As many facts as make a batch, at least one, and how many they are.
-fn encode(records: &[Record], wall: Millis) -> Result<(bytes::Bytes, usize), ErrorCode> {
-    let mut builder = BatchBuilder::new(0);
-    let mut taken = 0;
-    for record in records {
-        if taken > 0 && builder.size_in_bytes() >= BATCH_BYTES {
-            break;
-        }
-        let (key, value) = record.encode().map_err(|_| ErrorCode::INVALID_REQUEST)?;
-        builder.append(wall.0, Some(&key), value.as_deref(), &[]);
-        taken += 1;
-    }
-    Ok((builder.build(), taken))
-}
-
-/// Waits for facts to become durable, one decision after the other, and gives the answers. Ends when none is left.
-async fn commit(shard: Arc<Shard>) {
-    loop {
-        let durable = {
-            let mut stage = shard.stage.lock();
-            let Stage::Active(active) = &mut *stage else { return };
-            let Some(next) = active.parked.front_mut() else {
-                active.committing = false;
-                return;
-            };
-            next.durable.take()
-        };
-        let result = match durable {
-            Some(durable) => durable.await.map_err(told_to_client),
-            None => Ok(()),
-        };
-        {
-            let mut stage = shard.stage.lock();
-            let Stage::Active(active) = &mut *stage else { return };
-            let done = active.parked.pop_front().expect("only this task takes from the queue");
-            match result {
-                Ok(()) => drop(active.give(done.answers, None)),
-                Err(error) => active.fail(done.answers, error),
-            }
-        }
-        if result.is_err() {
-            settle(&shard).await;
-        }
-    }
-}
-
-/// How often those are told who wait for facts that are not durable in time.
-const SETTLE: Duration = Duration::from_secs(1);
-
-/// There are facts in the log that may not stay, and the groups are as if they would. Nothing that may rest on them is told
-/// before they are certain: whoever waits meanwhile is sent to ask again.
-async fn settle(shard: &Arc<Shard>) {
-    loop {
-        match shard.world.log.settled(shard.partition, shard.epoch()) {
-            Ok(None) => return,
-            Ok(Some(mut settled)) => loop {
-                match tokio::time::timeout(SETTLE, &mut settled).await {
-                    Ok(Ok(())) => return,
-                    Ok(Err(_)) => break,
-                    Err(_) if shard.send_away() => {}
-                    Err(_) => return,
-                }
-            },
-            Err(_) => {}
-        }
-        // Leadership has gone, or it is of another epoch: the shard is about to be told.
-        if !shard.send_away() {
-            return;
-        }
-        tokio::time::sleep(SETTLE / 20).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Shards over a log in memory whose durability the test decides.
 
+mod stalls;
 mod whole;
 
 use std::{
@@ -52,7 +53,8 @@ struct MemoryLog {
     partitions: Mutex<HashMap<i32, Partition>>,
     /// Whether all of it is certain to stay.
     settled: watch::Sender<bool>,
-    refuse: Mutex<Option<ErrorCode>>,
+    /// After how many appends one is refused, and why.
+    refuse: Mutex<Option<(u64, ErrorCode)>>,
     /// How many appends are durable; or the error that all the others end with.
     durable: watch::Sender<(u64, Option<ErrorCode>)>,
     appends: AtomicU64,
@@ -74,6 +76,22 @@ impl MemoryLog {
         self.durable.send_replace((self.appends.load(Ordering::Acquire), None));
     }
 
+    fn refused(&self) -> Result<(), ErrorCode> {
+        let mut refuse = self.refuse.lock();
+        match &mut *refuse {
+            Some((0, error)) => {
+                let error = *error;
+                *refuse = None;
+                Err(error)
+            }
+            Some((after, _)) => {
+                *after -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn release(&self) {
         self.durable.send_replace((u64::MAX, None));
     }
@@ -81,9 +99,7 @@ impl MemoryLog {
 
 impl OffsetsLog for MemoryLog {
     fn append(&self, partition: i32, _: LeaderEpoch, batch: Bytes) -> Result<Option<Durable>, ErrorCode> {
-        if let Some(error) = self.refuse.lock().take() {
-            return Err(error);
-        }
+        self.refused()?;
         let mut partitions = self.partitions.lock();
         let log = partitions.entry(partition).or_default();
         let mut batch = Batch::parse(&batch, 0).expect("a batch");
@@ -230,42 +246,10 @@ async fn answers_wait_for_the_facts_before_them_in_order() {
 async fn a_refusal_of_the_log_is_told_in_the_coordinators_words() {
     let log = MemoryLog::new();
     let shard = open(&log);
-    *log.refuse.lock() = Some(ErrorCode::NOT_ENOUGH_REPLICAS);
+    *log.refuse.lock() = Some((0, ErrorCode::NOT_ENOUGH_REPLICAS));
     let Ok(Answer::OffsetCommit(answer)) = now(shard.submit(commit(5))) else { panic!("a commit's answer") };
     assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     assert_eq!(offset(now(shard.submit(fetch()))), -1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn facts_that_do_not_become_durable_in_time_fail_their_answers_only() {
-    let log = MemoryLog::new();
-    let shard = open(&log);
-    log.hold();
-    let first = later(shard.submit(commit(5)));
-    let read = later(shard.submit(fetch()));
-    log.durable.send_modify(|state| state.1 = Some(ErrorCode::REQUEST_TIMED_OUT));
-    let Ok(Ok(Answer::OffsetCommit(answer))) = first.await else { panic!("a commit's answer") };
-    assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-    assert_eq!(offset(read.await.expect("answered")), 5);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_rests_on_facts_that_may_not_stay_is_not_told() {
-    let log = MemoryLog::new();
-    let shard = open(&log);
-    log.hold();
-    log.settled.send_replace(false);
-    let first = later(shard.submit(commit(5)));
-    let read = later(shard.submit(fetch()));
-    log.durable.send_modify(|state| state.1 = Some(ErrorCode::REQUEST_TIMED_OUT));
-    let Ok(Ok(Answer::OffsetCommit(answer))) = first.await else { panic!("a commit's answer") };
-    assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-    let Ok(Ok(Answer::OffsetFetch(answer))) = read.await else { panic!("an answer") };
-    assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-    log.settled.send_replace(true);
-    log.release();
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(offset(now(shard.submit(fetch()))), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,16 +299,21 @@ async fn a_shard_that_loads_says_so_and_another_reads_what_one_wrote() {
     assert_eq!(groups.iter().map(|group| group.state).collect::<Vec<_>>(), [State::Stable]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn many_facts_go_in_several_batches() {
-    let log = MemoryLog::new();
-    let shard = open(&log);
+/// More than one batch takes.
+fn large_commit() -> Command {
     let metadata: Arc<str> = "x".repeat(4096).into();
     let partition =
         |partition| CommitPartition { partition, offset: 1, leader_epoch: -1, metadata: metadata.clone() };
     let Command::OffsetCommit(mut large) = commit(1) else { unreachable!() };
     large.topics[0].partitions = (0..300).map(partition).collect();
-    assert!(matches!(now(shard.submit(Command::OffsetCommit(large))), Ok(Answer::OffsetCommit(_))));
+    Command::OffsetCommit(large)
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_facts_go_in_several_batches() {
+    let log = MemoryLog::new();
+    let shard = open(&log);
+    assert!(matches!(now(shard.submit(large_commit())), Ok(Answer::OffsetCommit(_))));
     let batches = log.partitions.lock()[&0].batches.clone();
     assert_eq!(batches.iter().map(|batch| batch.header.records_count).sum::<i32>(), 300);
     assert!(batches.len() > 1 && batches.iter().all(|batch| batch.bytes.len() < 1 << 20));
