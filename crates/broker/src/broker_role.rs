@@ -132,7 +132,8 @@ impl BrokerRole {
         }
         let bound = std::mem::take(&mut self.bound);
         let limits = listeners::limits(&config);
-        let connections = Connections::follow(shared.settings.clone(), &image, config.node_id).await;
+        let names = bound.iter().map(|bound| Arc::clone(bound.name())).collect();
+        let connections = Connections::follow(shared.settings.clone(), &image, &config, names).await;
         let admission = connections.admission.clone();
         let pool = BufferPool::new(KEPT_BUFFERS);
         let accepting = tokio::spawn({

@@ -73,7 +73,8 @@ impl ControllerRole {
         let router = Router::new(controller_table(&services), clock);
         let service = Arc::new(Watched { router, presence });
         let limits = listeners::limits(&config);
-        let connections = Connections::follow(started_with, &images, config.node_id).await;
+        let names = bound.iter().map(|bound| Arc::clone(bound.name())).collect();
+        let connections = Connections::follow(started_with, &images, &config, names).await;
         let admission = connections.admission.clone();
         let shutdown = Shutdown::new();
         let accepting = tokio::spawn({

@@ -1,18 +1,17 @@
 //! From configured listeners to bound ones, and the limits of the front end.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use ottla_config::{
-    BrokerConfig, ConnectionLimits as ConfiguredLimits, SecurityProtocol as Configured, Settings,
+    BrokerConfig, ConnectionLimits as ConfiguredLimits, Layers, SecurityProtocol as Configured, Settings,
 };
 use ottla_metadata::{Image, ImageCell};
 use ottla_net::{Admission, Bound, ConnectionLimits, Limits, Listener, SecurityProtocol};
-use ottla_types::NodeId;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::{open_files, settings};
+use crate::{cli::unsupported, open_files, settings};
 
 /// The listeners of this process, bound.
 pub(crate) struct AllBound {
@@ -22,27 +21,12 @@ pub(crate) struct AllBound {
     pub(crate) controller: Vec<Bound>,
 }
 
-/// Whether all listeners can be served.
-///
-/// # Errors
-/// Names the first that speaks a protocol which is not supported yet.
-pub fn check(config: &BrokerConfig) -> Result<()> {
-    for configured in &config.listeners.listeners {
-        let protocol = protocol(configured.protocol);
-        if protocol != SecurityProtocol::Plaintext {
-            bail!(
-                "listener {}: {protocol:?} is not supported yet; map it to PLAINTEXT in \
-                 listener.security.protocol.map",
-                configured.endpoint.name
-            );
-        }
-    }
-    Ok(())
-}
-
 /// Binds every listener.
 pub(crate) async fn bind(config: &BrokerConfig) -> Result<AllBound> {
-    check(config)?;
+    // The process has checked it before; whoever else comes here must not get plaintext instead.
+    if let Some(rule) = unsupported(config, true).first() {
+        bail!("{}", rule.problem);
+    }
     let limits = limits(config);
     let mut all = AllBound { broker: Vec::new(), controller: Vec::new() };
     for configured in &config.listeners.listeners {
@@ -119,13 +103,30 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Limits as they are in the newest image, and in every one after it.
-    pub(crate) async fn follow(started_with: Arc<Settings>, image: &Arc<ImageCell>, node_id: NodeId) -> Self {
+    /// Limits as they are in the newest image, and in every one after it, for these listeners.
+    pub(crate) async fn follow(
+        started_with: Arc<Settings>,
+        image: &Arc<ImageCell>,
+        config: &BrokerConfig,
+        listeners: Vec<Arc<str>>,
+    ) -> Self {
         let mut images = image.watch();
-        let set = move |image: &Image| ConfiguredLimits::of(&settings::layers(image, &started_with, node_id));
+        let node_id = config.node_id;
+        let several = listeners.len() > 1;
+        let own = |name: &Arc<str>| several && config.listeners.inter_broker.as_deref() == Some(&**name);
+        let exempt = listeners.iter().find(|name| own(name)).cloned();
+        let set = move |image: &Image| {
+            let layers = settings::layers(image, &started_with, node_id);
+            (ConfiguredLimits::of(&layers), limits_by_listener(&layers, &listeners))
+        };
+        let limits = async move |configured: &Configurable| ConnectionLimits {
+            exempt: exempt.clone(),
+            per_listener: configured.1.clone(),
+            ..connection_limits(&configured.0).await
+        };
         let mut image = images.get();
         let mut configured = set(&image);
-        let admission = Admission::new(connection_limits(&configured).await);
+        let admission = Admission::new(limits(&configured).await);
         let following = tokio::spawn({
             let admission = admission.clone();
             async move {
@@ -135,7 +136,7 @@ impl Connections {
                         let now = set(&newest);
                         if now != configured {
                             info!("Limits of connections are now {now:?}");
-                            admission.limit(connection_limits(&now).await);
+                            admission.limit(limits(&now).await);
                             configured = now;
                         }
                     }
@@ -151,6 +152,18 @@ impl Drop for Connections {
     fn drop(&mut self) {
         self.following.abort();
     }
+}
+
+/// What can be changed at run time.
+type Configurable = (ConfiguredLimits, HashMap<Arc<str>, usize>);
+
+/// `listener.name.NAME.max.connections`, where it is set.
+fn limits_by_listener(layers: &Layers, listeners: &[Arc<str>]) -> HashMap<Arc<str>, usize> {
+    let limit = |name: &Arc<str>| {
+        let text = layers.set_text(&format!("listener.name.{}.max.connections", name.to_lowercase()))?;
+        Some((Arc::clone(name), text.trim().parse().ok()?))
+    };
+    listeners.iter().filter_map(limit).collect()
 }
 
 /// How many connections there may be: never so many that the logs could not open their files.

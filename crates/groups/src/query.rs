@@ -11,7 +11,8 @@ use crate::{
 const CLASSIC: &str = "classic";
 
 impl ClassicGroup {
-    /// The group as tools show it. Subscriptions and assignments mean something only when it is stable.
+    /// The group as tools show it. Subscriptions mean something only when it is stable; who has
+    /// which partitions is told during a rebalance too, as far as it is not decided anew.
     pub(crate) fn describe(&self) -> DescribedGroup {
         let stable = self.state == State::Stable;
         let member = |member: &Member| DescribedMember {
@@ -20,7 +21,7 @@ impl ClassicGroup {
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
             metadata: if stable { self.subscription(member) } else { Bytes::new() },
-            assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+            assignment: member.assignment.clone(),
         };
         DescribedGroup {
             group_id: self.id.clone(),

@@ -13,11 +13,16 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// `max.connections`, `max.connections.per.ip` and its overrides.
+/// `max.connections`, with the prefix of a listener too, `max.connections.per.ip` and its overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections in all; more wait in the listen queue.
     pub total: Option<usize>,
+    /// The listener that connections in all do not limit: brokers' own, beside others, so that clients cannot shut the
+    /// followers out.
+    pub exempt: Option<Arc<str>>,
+    /// Connections on a listener; more wait in its listen queue.
+    pub per_listener: HashMap<Arc<str>, usize>,
     /// Connections from one address; more are closed at once.
     pub per_ip: Option<usize>,
     /// `max.connections.per.ip.overrides`.
@@ -38,11 +43,15 @@ pub struct Admission {
 struct Counts {
     limits: ConnectionLimits,
     total: usize,
+    by_listener: HashMap<Arc<str>, usize>,
     by_ip: HashMap<IpAddr, usize>,
 }
 
 /// Room for one connection, given back when it is dropped.
-pub(crate) struct Room(Arc<Admission>);
+pub(crate) struct Room {
+    admission: Arc<Admission>,
+    listener: Arc<str>,
+}
 
 /// Given back when the connection ends.
 pub(crate) struct Admitted {
@@ -56,7 +65,12 @@ impl Admission {
     #[must_use]
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
-            counts: Mutex::new(Counts { limits, total: 0, by_ip: HashMap::new() }),
+            counts: Mutex::new(Counts {
+                limits,
+                total: 0,
+                by_listener: HashMap::new(),
+                by_ip: HashMap::new(),
+            }),
             roomier: Notify::new(),
             ids: AtomicU64::new(1),
         })
@@ -68,26 +82,32 @@ impl Admission {
         self.roomier.notify_waiters();
     }
 
-    /// Waits until one more connection may be accepted.
-    pub(crate) async fn room(self: &Arc<Self>) -> Room {
+    /// Waits until one more connection may be accepted on this listener.
+    pub(crate) async fn room(self: &Arc<Self>, listener: &Arc<str>) -> Room {
         loop {
             let mut roomier = pin!(self.roomier.notified());
             // Before looking, so that what happens in between is not missed.
             roomier.as_mut().enable();
-            if let Some(room) = self.take_room() {
+            if let Some(room) = self.take_room(listener) {
                 return room;
             }
             roomier.await;
         }
     }
 
-    fn take_room(self: &Arc<Self>) -> Option<Room> {
+    fn take_room(self: &Arc<Self>, listener: &Arc<str>) -> Option<Room> {
         let mut counts = self.counts.lock();
-        if counts.limits.total.is_some_and(|most| counts.total >= most) {
+        let exempt = counts.limits.exempt.as_ref() == Some(listener);
+        if !exempt && counts.limits.total.is_some_and(|most| counts.total >= most) {
+            return None;
+        }
+        let here = counts.by_listener.get(listener).copied().unwrap_or(0);
+        if counts.limits.per_listener.get(listener).is_some_and(|most| here >= *most) {
             return None;
         }
         counts.total += 1;
-        Some(Room(Arc::clone(self)))
+        counts.by_listener.insert(Arc::clone(listener), here + 1);
+        Some(Room { admission: Arc::clone(self), listener: Arc::clone(listener) })
     }
 
     /// Counts a connection from `ip`; `None` when there are too many from there.
@@ -108,14 +128,19 @@ impl Admission {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.0.counts.lock().total -= 1;
-        self.0.roomier.notify_waiters();
+        let mut counts = self.admission.counts.lock();
+        counts.total -= 1;
+        if let Some(count) = counts.by_listener.get_mut(&self.listener) {
+            *count -= 1;
+        }
+        drop(counts);
+        self.admission.roomier.notify_waiters();
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut counts = self.room.0.counts.lock();
+        let mut counts = self.room.admission.counts.lock();
         if let Some(count) = counts.by_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
@@ -141,20 +166,42 @@ mod tests {
         Ipv4Addr::new(127, 0, 0, last).into()
     }
 
-    fn open(admission: &Arc<Admission>, last: u8) -> Option<Admitted> {
-        let room = admission.room().now_or_never()?;
+    fn open_on(admission: &Arc<Admission>, listener: &str, last: u8) -> Option<Admitted> {
+        let room = admission.room(&listener.into()).now_or_never()?;
         admission.admit(ip(last), room)
+    }
+
+    fn open(admission: &Arc<Admission>, last: u8) -> Option<Admitted> {
+        open_on(admission, "A", last)
+    }
+
+    #[test]
+    fn a_listener_has_a_limit_of_its_own_and_clients_do_not_shut_the_brokers_out() {
+        let limits = ConnectionLimits {
+            exempt: Some("B".into()),
+            per_listener: HashMap::from([("A".into(), 2), ("B".into(), 3)]),
+            ..limits(3, 99)
+        };
+        let admission = Admission::new(limits);
+        let a: Vec<_> = (0..3).filter_map(|_| open(&admission, 1)).collect();
+        let c: Vec<_> = (0..3).filter_map(|_| open_on(&admission, "C", 1)).collect();
+        assert_eq!((a.len(), c.len()), (2, 1));
+        let b: Vec<_> = (0..4).filter_map(|_| open_on(&admission, "B", 1)).collect();
+        assert_eq!(b.len(), 3);
+        drop((a, b));
+        let more: Vec<_> = (0..3).filter_map(|_| open_on(&admission, "C", 1)).collect();
+        assert_eq!(more.len(), 3 - c.len());
     }
 
     #[test]
     fn whoever_waits_for_room_gets_it_when_the_limit_is_raised_or_one_leaves() {
-        let admission = Admission::new(limits(1, 9));
+        let (admission, a) = (Admission::new(limits(1, 9)), Arc::from("A"));
         let first = open(&admission, 1).expect("there is room");
-        let mut second = Box::pin(admission.room());
+        let mut second = Box::pin(admission.room(&a));
         assert!(second.as_mut().now_or_never().is_none());
         admission.limit(limits(2, 9));
         let second = second.now_or_never().expect("there is room now");
-        let mut third = Box::pin(admission.room());
+        let mut third = Box::pin(admission.room(&a));
         assert!(third.as_mut().now_or_never().is_none());
         drop(second);
         let third = third.now_or_never().expect("one has left");

@@ -131,6 +131,35 @@ async fn ready_answers_behind_a_late_one_are_bounded() {
 }
 
 #[tokio::test]
+async fn who_waits_gives_back_what_the_request_does_not_hold() {
+    let limits = Limits { queued_max_bytes: 12 << 20, ..Limits::default() };
+    let world = world(limits, ConnectionLimits::default()).await;
+    let large = |start: &[u8]| [start, &vec![b'x'; 8 << 20][..]].concat();
+    let mut waiting = TcpStream::connect(world.addr).await.expect("connected");
+    send(&mut waiting, &large(b"w0")).await;
+    // As long as that one waits, no second one had room beside it.
+    answered(&world, 8 << 20, Duration::from_secs(5)).await;
+    world.service.go.add_permits(1);
+    assert_eq!(receive(&mut waiting).await, large(b"w0"));
+}
+
+#[tokio::test]
+async fn those_who_left_are_noticed_though_nothing_more_is_read_of_them() {
+    let connections = ConnectionLimits { total: Some(1), ..ConnectionLimits::default() };
+    let world = world(Limits { in_flight_max: 2, ..Limits::default() }, connections).await;
+    let mut client = TcpStream::connect(world.addr).await.expect("connected");
+    for _ in 0..3 {
+        send(&mut client, b"w").await;
+    }
+    while world.service.calls.load(Ordering::SeqCst) < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    drop(client);
+    // There is room for one.
+    answered(&world, 1, Duration::from_secs(20)).await;
+}
+
+#[tokio::test]
 async fn a_burst_of_small_requests_is_served_in_order_and_whole() {
     let world = world(Limits::default(), ConnectionLimits::default()).await;
     let mut client = TcpStream::connect(world.addr).await.expect("connected");

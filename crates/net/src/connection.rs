@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, future::ready, stream::FuturesOrdered};
@@ -24,6 +25,11 @@ use crate::{
 
 /// Answers of one connection that are ready while an earlier one is not: with more, its requests are not read on.
 const READY_MAX: usize = 8 << 20;
+/// A request that waits for its answer holds at least this much.
+const HELD_MIN: usize = 1 << 10;
+/// How often is looked whether who sends no more requests is still there.
+const LEFT_LOOK: Duration = Duration::from_secs(2);
+
 /// Why a connection ended.
 pub(crate) enum End {
     Peer,
@@ -159,14 +165,16 @@ impl<'a, S: FrameService> Busy<'a, S> {
     async fn dispatch(&mut self, session: &mut S::Session) -> Result<(), End> {
         let mut outbox = Outbox::default();
         while self.has_room() {
-            let Some(Arrived { frame, permit }) = self.arrived.pop_front() else { break };
+            let Some(Arrived { frame, mut permit }) = self.arrived.pop_front() else { break };
             let (frame, last) = match self.shared.service.call(session, frame) {
                 Outcome::Now(frame) => (Some(frame), false),
                 Outcome::Silent => (None, false),
                 Outcome::Close => (None, true),
-                Outcome::Later(later) => {
+                Outcome::Later { answer, holds } => {
+                    let spare = holds.map_or(0, |bytes| permit.num_permits().saturating_sub(bytes.max(HELD_MIN)));
+                    drop(permit.split(spare));
                     let all = self.ready.get_or_insert_default().clone();
-                    let answer = later.map(|frame| {
+                    let answer = answer.map(|frame| {
                         let ready = Ready::count(frame.as_ref(), all);
                         let last = frame.is_none();
                         Answer { frame, last, permit, ready: Some(ready) }
@@ -206,7 +214,12 @@ impl<'a, S: FrameService> Busy<'a, S> {
         let unfinished = may_read && !self.intake.is_empty();
         let since = Instant::now();
         let (look, expiry) = (since + SLOW_AFTER, self.active + idle);
-        let look = if self.answers.is_empty() { look.min(expiry) } else { look };
+        let look = match may_read {
+            true if self.answers.is_empty() => look.min(expiry),
+            true => look,
+            // Reading would tell.
+            false => since + LEFT_LOOK,
+        };
         let readable = tokio::select! {
             biased;
             Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
@@ -218,13 +231,16 @@ impl<'a, S: FrameService> Busy<'a, S> {
                 readable?;
                 true
             }
-            () = sleep_until(look), if unfinished => false,
+            () = sleep_until(look), if unfinished || !may_read => false,
             () = drain_begins(draining), if !self.closing => {
                 self.closing = true;
                 return if self.answers.is_empty() { Err(End::Drained) } else { Ok(false) };
             }
             else => return Err(End::Drained),
         };
+        if !may_read && self.transport.has_left() {
+            return Err(End::Peer);
+        }
         let now = Instant::now();
         if unfinished {
             self.intake.waited(now - since);

@@ -213,7 +213,7 @@ async fn accept<S: FrameService>(bound: Bound, shared: Arc<Shared<S>>, admission
     let mut draining = shared.draining.clone();
     loop {
         let next = async {
-            let room = admission.room().await;
+            let room = admission.room(&bound.name).await;
             (bound.listener.accept().await, room)
         };
         let (accepted, room) = tokio::select! {

@@ -26,7 +26,12 @@ pub enum Outcome {
     Now(Frame),
     /// The answer comes later; what the request does to the order of things has happened. `None` closes the
     /// connection once earlier answers are out: there is none that could be given.
-    Later(BoxFuture<'static, Option<Frame>>),
+    Later {
+        /// What is waited for.
+        answer: BoxFuture<'static, Option<Frame>>,
+        /// Bytes of memory that the request holds meanwhile; `None` for the whole frame.
+        holds: Option<usize>,
+    },
     /// Nothing is sent back (acks=0).
     Silent,
     /// The connection is closed once earlier answers are out.

@@ -42,13 +42,12 @@ impl FrameService for Echo {
         match frame.first() {
             Some(b'w') => {
                 let go = self.go.clone();
-                Outcome::Later(
-                    async move {
-                        go.acquire().await.expect("never closed").forget();
-                        Some(reply)
-                    }
-                    .boxed(),
-                )
+                let answer = async move {
+                    go.acquire().await.expect("never closed").forget();
+                    Some(reply)
+                };
+                let holds = frame.get(1).filter(|&&next| next == b'0').map(|_| 0);
+                Outcome::Later { answer: answer.boxed(), holds }
             }
             Some(b'g') => {
                 self.go.add_permits(1);

@@ -6,6 +6,7 @@
 use std::{fs::File, io, io::IoSlice, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Buf;
+use futures::FutureExt;
 use rustix::{
     fs::{Advice, fadvise},
     net::sockopt,
@@ -98,6 +99,12 @@ impl Transport {
         let bytes = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
         // A kernel's buffer is not longer; whatever it says, the sum with a frame's length does not overflow.
         usize::try_from(bytes).unwrap_or(0).min(1 << 30)
+    }
+
+    /// Whether the peer is known to send no more: it has closed its end, or the connection is broken.
+    pub(crate) fn has_left(&self) -> bool {
+        let ready = self.stream.ready(Interest::READABLE).now_or_never();
+        ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
     }
 
     /// Waits until the kernel takes more.

@@ -92,9 +92,12 @@ impl ReplicaManager {
                 Some(FoundOffset { offset: view.log_start, timestamp: -1, leader_epoch })
             }
             OffsetQuery::Tiered => None,
-            OffsetQuery::MaxTimestamp => hit(replica, |log| log.max_timestamp())?,
-            OffsetQuery::At(timestamp) => {
-                let found = hit(replica, |log| log.find_by_timestamp(timestamp))?;
+            OffsetQuery::MaxTimestamp | OffsetQuery::At(_) => {
+                let found = match query {
+                    OffsetQuery::At(timestamp) => hit(replica, |log| log.find_by_timestamp(timestamp))?,
+                    _ => hit(replica, |log| log.max_timestamp())?,
+                };
+                // What may still be lost is not told.
                 match found.filter(|found| found.offset < end) {
                     None if unsettled => return Err(ErrorCode::OFFSET_NOT_AVAILABLE),
                     found => found,

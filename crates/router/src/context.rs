@@ -54,6 +54,8 @@ pub struct RequestContext {
     pub api_version: i16,
     /// Echoed in the answer.
     pub correlation_id: i32,
+    /// Length of the frame it came in, which every slice of the request keeps in memory.
+    pub frame_bytes: usize,
     /// What the client calls itself.
     pub client_id: Option<StrBytes>,
     /// The listener the request came in on: answers name brokers by the address they have there.

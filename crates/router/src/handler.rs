@@ -17,7 +17,12 @@ pub enum Reply<R> {
     /// Ready.
     Now(R),
     /// To be waited for.
-    Later(BoxFuture<'static, R>),
+    Later {
+        /// What is waited for.
+        answer: BoxFuture<'static, R>,
+        /// Bytes of memory that the request holds meanwhile; `None` when it keeps slices of its frame.
+        holds: Option<usize>,
+    },
     /// Nothing is sent (acks=0).
     None,
     /// Nothing is sent, and the connection is closed.
@@ -25,9 +30,28 @@ pub enum Reply<R> {
 }
 
 impl<R: 'static> Reply<R> {
-    /// An answer to be waited for.
+    /// An answer to be waited for, which keeps slices of the frame.
     pub fn later(answer: impl Future<Output = R> + Send + 'static) -> Self {
-        Self::Later(answer.boxed())
+        Self::Later { answer: answer.boxed(), holds: None }
+    }
+
+    /// The same without any slice of the frame, whose memory is free for others meanwhile; `bytes` are still held.
+    #[must_use]
+    pub fn holding(self, bytes: usize) -> Self {
+        match self {
+            Self::Later { answer, .. } => Self::Later { answer, holds: Some(bytes) },
+            now => now,
+        }
+    }
+
+    /// What `then` makes of the answer.
+    pub(crate) fn map<T: 'static>(self, then: impl FnOnce(R) -> T + Send + 'static) -> Reply<T> {
+        match self {
+            Self::Now(answer) => Reply::Now(then(answer)),
+            Self::Later { answer, holds } => Reply::Later { answer: answer.map(then).boxed(), holds },
+            Self::None => Reply::None,
+            Self::Close => Reply::Close,
+        }
     }
 }
 
@@ -105,12 +129,7 @@ impl<H: Handler> Erase<H> {
         let request: H::Request = ottla_protocol::decode(ctx.api_key, ctx.api_version, &mut body)?;
         // The slices that the request keeps are what holds the frame from here on.
         drop(body);
-        Ok(match self.0.handle(ctx, request) {
-            Reply::Now(answer) => Reply::Now(finish(answer)),
-            Reply::Later(answer) => Reply::Later(answer.map(finish).boxed()),
-            Reply::None => Reply::None,
-            Reply::Close => Reply::Close,
-        })
+        Ok(self.0.handle(ctx, request).map(finish))
     }
 }
 

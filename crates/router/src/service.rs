@@ -30,6 +30,7 @@ impl Router {
     }
 
     fn route(&self, session: &Session, mut frame: Bytes) -> Result<Outcome, String> {
+        let frame_bytes = frame.len();
         let (key, version, correlation_id) = header::peek(&frame).map_err(|e| e.to_string())?;
         if !session.authenticated() && !before_authentication(key) {
             return Err(format!("API key {key} before the client has authenticated"));
@@ -49,6 +50,7 @@ impl Router {
             api_key: key,
             api_version: version,
             correlation_id,
+            frame_bytes,
             client_id: head.client_id,
             listener: session.listener.clone(),
             connection: session.connection,
@@ -62,7 +64,9 @@ impl Router {
         let name = entry.served.name;
         Ok(match reply {
             Reply::Now(encoded) => sendable(encoded, name).map_or(Outcome::Close, Outcome::Now),
-            Reply::Later(later) => Outcome::Later(later.map(move |encoded| sendable(encoded, name)).boxed()),
+            Reply::Later { answer, holds } => {
+                Outcome::Later { answer: answer.map(move |encoded| sendable(encoded, name)).boxed(), holds }
+            }
             Reply::None => Outcome::Silent,
             Reply::Close => Outcome::Close,
         })

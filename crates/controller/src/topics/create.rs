@@ -1,7 +1,7 @@
 //! CreateTopics (KIP-4, KIP-464, KIP-525).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -19,7 +19,7 @@ use ottla_types::{ApiError, ErrorCode, NodeId, TopicId};
 
 use super::{
     LARGEST_REQUEST,
-    names::{check_topic_name, collide},
+    names::{check_topic_name, colliding},
 };
 use crate::{Place, Turn, bootstrap::MIN_ISR, text};
 
@@ -45,6 +45,7 @@ impl Turn<'_, '_> {
         let twice: BTreeSet<&str> =
             times.iter().filter(|(_, times)| **times > 1).map(|(name, _)| *name).collect();
         let too_many = self.too_many(request, &layers);
+        let taken = self.taken(request);
         let mut response = CreateTopicsResponse::default();
         for name in &twice {
             let error = ApiError::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name.");
@@ -55,7 +56,7 @@ impl Turn<'_, '_> {
                 let message = "Excessively large number of partitions per request.";
                 Err(ApiError::new(ErrorCode::POLICY_VIOLATION, message))
             } else {
-                self.plan(topic, &layers)
+                self.plan(topic, &layers, &taken)
             };
             match planned {
                 Ok(planned) => {
@@ -74,15 +75,30 @@ impl Turn<'_, '_> {
         let default = usize::try_from(layers.int("num.partitions")).unwrap_or(1);
         let partitions = request.topics.iter().map(|topic| match usize::try_from(topic.num_partitions) {
             _ if !topic.assignments.is_empty() => topic.assignments.len(),
-            Ok(count) => count,
+            // What is refused takes time, too.
+            Ok(count) => count.max(1),
             Err(_) => default,
         });
         partitions.fold(0usize, usize::saturating_add) > LARGEST_REQUEST
     }
 
-    fn plan(&mut self, topic: &CreatableTopic, layers: &Layers) -> Result<Planned, ApiError> {
+    /// What names of topics that are there collide by, if a new one can collide at all.
+    fn taken(&self, request: &CreateTopicsRequest) -> HashMap<String, Arc<str>> {
+        if !request.topics.iter().any(|topic| colliding(&topic.name).is_some()) {
+            return HashMap::new();
+        }
+        let topics = self.image().topics.iter();
+        topics.filter_map(|topic| Some((colliding(&topic.name)?, topic.name.clone()))).collect()
+    }
+
+    fn plan(
+        &mut self,
+        topic: &CreatableTopic,
+        layers: &Layers,
+        taken: &HashMap<String, Arc<str>>,
+    ) -> Result<Planned, ApiError> {
         let name = topic.name.as_str();
-        self.check_new_name(name)?;
+        self.check_new_name(name, taken)?;
         let configs = configs(topic, layers)?;
         let assignments =
             if topic.assignments.is_empty() { self.automatic(topic)? } else { self.manual(topic)? };
@@ -118,7 +134,7 @@ impl Turn<'_, '_> {
         Ok(Planned { facts, result })
     }
 
-    fn check_new_name(&self, name: &str) -> Result<(), ApiError> {
+    fn check_new_name(&self, name: &str, taken: &HashMap<String, Arc<str>>) -> Result<(), ApiError> {
         if name == METADATA_TOPIC {
             let message = format!("Creation of internal topic {METADATA_TOPIC} is prohibited.");
             return Err(ApiError::new(ErrorCode::INVALID_REQUEST, message));
@@ -129,10 +145,8 @@ impl Turn<'_, '_> {
             let message = format!("Topic '{name}' already exists.");
             return Err(ApiError::new(ErrorCode::TOPIC_ALREADY_EXISTS, message));
         }
-        if name.contains(['.', '_'])
-            && let Some(other) = self.image().topics.iter().find(|topic| collide(&topic.name, name))
-        {
-            return Err(invalid(format!("Topic '{name}' collides with existing topic: {}", other.name)));
+        if let Some(other) = colliding(name).and_then(|key| taken.get(&key)) {
+            return Err(invalid(format!("Topic '{name}' collides with existing topic: {other}")));
         }
         Ok(())
     }
@@ -216,11 +230,15 @@ fn configs(topic: &CreatableTopic, layers: &Layers) -> Result<Vec<Config>, ApiEr
         let message = format!("Null value not supported for topic configs: {}", nulls.join(","));
         return Err(ApiError::new(ErrorCode::INVALID_CONFIG, message));
     }
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(topic.configs.len());
     for config in &topic.configs {
         let value = config.value.as_deref().unwrap_or_default().into();
-        match configs.iter_mut().find(|(name, _)| **name == *config.name) {
-            Some(known) => known.1 = value,
-            None => configs.push((config.name.as_str().into(), value)),
+        match places.entry(config.name.as_str()) {
+            Entry::Occupied(place) => configs[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                place.insert(configs.len());
+                configs.push((config.name.as_str().into(), value));
+            }
         }
     }
     let overrides: Overrides = configs.iter().cloned().collect();

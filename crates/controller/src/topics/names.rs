@@ -23,8 +23,7 @@ pub fn check_topic_name(name: &str) -> Result<(), String> {
     Err(format!("Topic name is invalid: {wrong}"))
 }
 
-/// Whether two topics cannot both be there: metrics call `.` and `_` the same.
-pub(crate) fn collide(one: &str, other: &str) -> bool {
-    let same = |(a, b): (u8, u8)| a == b || (matches!(a, b'.' | b'_') && matches!(b, b'.' | b'_'));
-    one.len() == other.len() && one.bytes().zip(other.bytes()).all(same)
+/// Two topics of the same key cannot both be there: metrics call `.` and `_` the same. `None` for names without either.
+pub(crate) fn colliding(name: &str) -> Option<String> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }

@@ -5,7 +5,11 @@
 //!
 //! Not done: loggers (none can be set), authorization.
 
-use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use ottla_config::{
     ConfigEntry, ConfigSynonym, Layers, Settings, describe_broker, describe_broker_default,
@@ -99,7 +103,8 @@ impl Handler for DescribeConfigs {
         let cluster = configs.broker_default().as_ref().clone();
         let layers =
             Layers::new(self.started_with.clone(), cluster, configs.broker(self.node_id).as_ref().clone());
-        let results = request.resources.iter().map(|resource| {
+        let resources = each_once(&request.resources);
+        let results = resources.iter().map(|resource| {
             let result = DescribeConfigsResult::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone())
@@ -114,6 +119,34 @@ impl Handler for DescribeConfigs {
         });
         Reply::Now(DescribeConfigsResponse::default().with_results(results.collect()))
     }
+}
+
+/// Each resource once, with all keys that are asked for: an answer is never longer than what there is to tell. A broker
+/// may be written in more than one way (`1`, `01`).
+fn each_once(asked: &[DescribeConfigsResource]) -> Vec<DescribeConfigsResource> {
+    let mut places = HashMap::with_capacity(asked.len());
+    let mut kept: Vec<DescribeConfigsResource> = Vec::with_capacity(asked.len());
+    for resource in asked {
+        let (kind, name) = (resource.resource_type, &resource.resource_name);
+        let is_broker = matches!(ResourceType(kind), ResourceType::BROKER | ResourceType::BROKER_LOGGER);
+        let number = name.parse::<NodeId>().ok().filter(|_| is_broker);
+        let name = number.is_none().then(|| name.clone());
+        match places.entry((kind, number, name)) {
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(resource.clone());
+            }
+            Entry::Occupied(place) => {
+                let first = &mut kept[*place.get()].configuration_keys;
+                let more = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+                match (first.as_mut().filter(|keys| !keys.is_empty()), more) {
+                    (Some(keys), Some(more)) => keys.extend(more.iter().cloned()),
+                    _ => *first = None,
+                }
+            }
+        }
+    }
+    kept
 }
 
 /// The entries asked for; no keys and an empty list of keys both mean all.

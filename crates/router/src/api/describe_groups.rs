@@ -3,7 +3,7 @@
 //! Versions: 3 authorized operations (KIP-430); 4 instance ids; 6 tells that a group does not exist (KIP-1043), which
 //! before was a dead group and no error.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
 use ottla_coordinator::{
     Coordinators, Outcome,
@@ -41,9 +41,13 @@ impl Handler for DescribeGroups {
         let operations =
             if request.include_authorized_operations { operations::GROUP } else { operations::OMITTED };
         let ask = |id: &GroupId| self.coordinators.submit(id.as_str(), Command::DescribeGroup(shared(id)));
-        let pending = request.groups.iter().map(ask).collect();
+        // Each once: an answer is never longer than what there is to tell.
+        let mut seen = HashSet::with_capacity(request.groups.len());
+        let groups: Vec<GroupId> =
+            request.groups.iter().filter(|id| seen.insert(id.as_str())).cloned().collect();
+        let pending = groups.iter().map(ask).collect();
         pending::reply_all(pending, move |outcomes| {
-            let groups = request.groups.iter().zip(outcomes);
+            let groups = groups.iter().zip(outcomes);
             let groups = groups.map(|(id, outcome)| describe(version, id, outcome, operations));
             DescribeGroupsResponse::default().with_groups(groups.collect())
         })

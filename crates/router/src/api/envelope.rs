@@ -9,7 +9,6 @@
 use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::FutureExt;
 use ottla_net::{Frame, Part};
 use ottla_protocol::{
     api, header,
@@ -102,8 +101,7 @@ impl Handler for Envelope {
 
     fn handle(&self, ctx: &RequestContext, request: EnvelopeRequest) -> Reply<EnvelopeResponse> {
         match self.open(ctx, request) {
-            Ok(Reply::Now(answer)) => Reply::Now(seal(answer)),
-            Ok(Reply::Later(answer)) => Reply::Later(answer.map(seal).boxed()),
+            Ok(reply @ (Reply::Now(_) | Reply::Later { .. })) => reply.map(seal),
             // None of the forwarded APIs leaves a request without an answer.
             Ok(Reply::None | Reply::Close) => Reply::Now(refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
             Err(code) => Reply::Now(refused(code)),
@@ -187,6 +185,8 @@ mod tests {
         messages::{CreateTopicsRequest, CreateTopicsResponse, EnvelopeRequest as Wire, HeartbeatRequest},
     };
     use ottla_raft::SubmitError;
+
+    use futures::FutureExt;
 
     use super::*;
     use crate::{

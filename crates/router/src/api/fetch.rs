@@ -46,7 +46,7 @@ use versions::{knows_follower_fetching, names_leaders, uses_ids};
 
 use crate::{
     Handler, Reply, RequestContext,
-    api::leaders::leader_hint,
+    api::{leaders::leader_hint, text::wire},
     fetch_session::{Begun, FetchSessions, Mode, News, PartitionKey, SessionRequest, Wanted, Watched},
 };
 
@@ -142,7 +142,7 @@ impl Handler for Fetch {
             reader,
             broker_epoch: request.replica_state.replica_epoch,
             leader_only: !may_follow,
-            rack: rack.cloned(),
+            rack: rack.map(|rack| wire(rack)),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
             max_bytes,
             max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
@@ -167,12 +167,14 @@ impl Handler for Fetch {
         }
         let deadline = Instant::now() + terms.max_wait;
         let shared = Arc::clone(shared);
-        Reply::later(async move {
+        let holds = wanted.capacity() * size_of::<Wanted>();
+        let reply = Reply::later(async move {
             match shared.wait((wanted, found), watched, &terms, deadline).await {
                 Ok((wanted, found)) => shared.reply(wanted, found, &terms),
                 Err(code) => FetchReply::refused(code),
             }
-        })
+        });
+        reply.holding(holds)
     }
 }
 
@@ -430,14 +432,16 @@ fn reader(request: &FetchRequest) -> Option<ReadAs> {
     }
 }
 
+/// Names are copied, once per topic: sessions and those who wait would hold the frame by them.
 fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
     let mut wanted = Vec::new();
     for topic in request.topics {
+        let name = TopicName(wire(&topic.topic));
         for partition in topic.partitions {
             wanted.push(Wanted {
                 key: PartitionKey {
                     topic_id: TopicId(topic.topic_id),
-                    topic: topic.topic.clone(),
+                    topic: name.clone(),
                     partition: partition.partition,
                 },
                 fetch_offset: partition.fetch_offset,
@@ -449,7 +453,7 @@ fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
         }
     }
     let forgotten = request.forgotten_topics_data.into_iter().flat_map(|topic| {
-        let (id, name) = (TopicId(topic.topic_id), topic.topic);
+        let (id, name) = (TopicId(topic.topic_id), TopicName(wire(&topic.topic)));
         topic.partitions.into_iter().map(move |partition| PartitionKey {
             topic_id: id,
             topic: name.clone(),

@@ -9,6 +9,7 @@ use ottla_coordinator::{
     groups::{Answer, Command, Heartbeat as Beat},
 };
 use ottla_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
+use ottla_types::ErrorCode;
 
 use super::text::shared;
 use crate::{Handler, Reply, RequestContext, api::pending};
@@ -43,13 +44,13 @@ fn response(outcome: Outcome) -> HeartbeatResponse {
     let (Ok(Answer::Heartbeat(error)) | Err(error)) = outcome else {
         unreachable!("a heartbeat is answered with a heartbeat")
     };
+    // Nothing is known of the member yet, so nothing is wrong with it: clients take any other answer for a loss (Kafka).
+    let error = if error == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS { ErrorCode::NONE } else { error };
     HeartbeatResponse::default().with_error_code(error.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use ottla_types::ErrorCode;
-
     use super::*;
     use crate::api::recorded;
 
@@ -62,5 +63,10 @@ mod tests {
         for (version, body) in UNKNOWN_MEMBER {
             recorded::check(12, version, &response(Err(ErrorCode::UNKNOWN_MEMBER_ID)), body);
         }
+    }
+
+    #[test]
+    fn all_is_well_as_far_as_is_known_while_the_group_is_loaded() {
+        assert_eq!(response(Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)).error_code, 0);
     }
 }

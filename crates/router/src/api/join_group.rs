@@ -39,7 +39,8 @@ impl Handler for JoinGroup {
         let member_id = shared(&request.member_id);
         let command = Command::JoinGroup(command(ctx, &request));
         let outcome = self.coordinators.submit(request.group_id.as_str(), command);
-        pending::reply(outcome, move |outcome| response(version, &member_id, outcome))
+        // The coordinator has copies.
+        pending::reply(outcome, move |outcome| response(version, &member_id, outcome)).holding(0)
     }
 }
 

@@ -12,7 +12,9 @@
 //! (KIP-320); 8 authorized operations (KIP-430), those of the cluster up to 10; 10 topic ids (KIP-516); 12 lookup by id;
 //! 13 an error for the whole answer.
 
-use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ottla_metadata::{BrokerRegistration, Image, ImageCell, Partition, Topic};
 use ottla_protocol::{
@@ -106,6 +108,18 @@ fn may_leave_name_out(version: i16) -> bool {
     version >= 12
 }
 
+/// Each topic once, however often it is named: an answer is never longer than what there is to tell. Who asks by ids is
+/// not answered by names, as in Kafka.
+fn each_once(mut topics: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
+    let by_id = topics.iter().any(|topic| !topic.topic_id.is_nil());
+    let mut seen = HashSet::with_capacity(topics.len());
+    topics.retain(|topic| {
+        let name = topic.name.clone().filter(|_| !by_id);
+        by_id != topic.topic_id.is_nil() && seen.insert((topic.topic_id, name))
+    });
+    topics
+}
+
 fn is_by_id(topic: &MetadataRequestTopic) -> bool {
     topic.name.is_none() || !topic.topic_id.is_nil()
 }
@@ -162,7 +176,7 @@ impl Asked {
             request.topics.is_none()
         };
         Self {
-            topics: if all { None } else { request.topics },
+            topics: if all { None } else { request.topics.map(each_once) },
             may_create: request.allow_auto_topic_creation || always_creates(version),
             topic_operations: request.include_topic_authorized_operations,
             cluster_operations: request.include_cluster_authorized_operations,

@@ -6,7 +6,11 @@
 //! answer would be read as "nothing committed"); 5 leader epochs (KIP-320); 7 `require_stable` (KIP-447); 8 several groups
 //! (KIP-709); 9 member id and epoch, which mean something to groups of the consumer protocol only; 10 topic ids (KIP-516).
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use ottla_coordinator::{
     Coordinators, Outcome,
@@ -49,7 +53,10 @@ impl Handler for OffsetFetch {
         let image = self.image.get();
         let stable = request.require_stable;
         let asked: Vec<Asked> = if has_several_groups(version) {
-            request.groups.iter().map(|group| Asked::group(&image, version, group)).collect()
+            // Each once: an answer is never longer than what there is to tell.
+            let mut seen = HashSet::with_capacity(request.groups.len());
+            let groups = request.groups.iter().filter(|group| seen.insert(group.group_id.as_str()));
+            groups.map(|group| Asked::group(&image, version, group)).collect()
         } else {
             vec![Asked::single(&request)]
         };
@@ -94,7 +101,7 @@ impl Asked {
                 let (name, partitions) = (shared(&topic.name), topic.partition_indexes.clone());
                 (FetchTopic { name, topic_id: TopicId::ZERO, partitions }, true)
             });
-            by_name.collect()
+            merged(by_name)
         });
         Self { group_id: request.group_id.clone(), topics }
     }
@@ -112,7 +119,7 @@ impl Asked {
                 let (name, partitions) = (name.unwrap_or_default(), topic.partition_indexes.clone());
                 (FetchTopic { name, topic_id, partitions }, known)
             });
-            each.collect()
+            merged(each)
         });
         Self { group_id: group.group_id.clone(), topics }
     }
@@ -130,6 +137,11 @@ impl Asked {
             Ok(Answer::OffsetFetch(answer)) => answer,
             Ok(_) => unreachable!("a fetch of offsets is answered with offsets"),
             Err(error) => OffsetFetchAnswer { error, topics: Vec::new() },
+        };
+        let answer = match answer.error {
+            // Java consumers before 3.9 give up on the code that all other group requests have for this.
+            ErrorCode::COORDINATOR_NOT_AVAILABLE => OffsetFetchAnswer { error: ErrorCode::NOT_COORDINATOR, ..answer },
+            _ => answer,
         };
         let topics = match &self.topics {
             // Whole errors: the topics are needed by the version that can say it only there.
@@ -156,6 +168,24 @@ impl Asked {
         };
         Answered { group_id: self.group_id.clone(), error: answer.error, topics }
     }
+}
+
+/// Each topic once, and each of its partitions: an answer is never longer than what there is to tell.
+fn merged(topics: impl Iterator<Item = (FetchTopic, bool)>) -> Vec<(FetchTopic, bool)> {
+    let mut places = HashMap::new();
+    let mut kept: Vec<(FetchTopic, bool)> = Vec::new();
+    for (mut topic, known) in topics {
+        let place = *places.entry((topic.name.clone(), topic.topic_id)).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some((first, _)) => first.partitions.append(&mut topic.partitions),
+            None => kept.push((topic, known)),
+        }
+    }
+    for (topic, _) in &mut kept {
+        let mut seen = HashSet::with_capacity(topic.partitions.len());
+        topic.partitions.retain(|partition| seen.insert(*partition));
+    }
+    kept
 }
 
 fn failed(topic: &FetchTopic, error: ErrorCode) -> FetchedTopic {

@@ -92,7 +92,7 @@ impl Handler for Produce {
             let response = refuse_all(request, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
             return if acks == 0 { Reply::Close } else { Reply::Now(response) };
         }
-        let bytes = frame_bytes(&request);
+        let bytes = ctx.frame_bytes;
         let mut turn = Turn {
             handler: self,
             ctx,
@@ -352,12 +352,6 @@ fn is_transactional(records: &Bytes) -> bool {
 
 fn has_transactional(topic: &TopicProduceData) -> bool {
     topic.partition_data.iter().any(|partition| partition.records.as_ref().is_some_and(is_transactional))
-}
-
-/// What the slices of the request keep in memory: about the frame they came in.
-fn frame_bytes(request: &ProduceRequest) -> usize {
-    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    partitions.map(|partition| 64 + partition.records.as_ref().map_or(0, Bytes::len)).sum()
 }
 
 /// A partition that is named twice counts once: where it first stood, with what it was last given, as in Kafka.

@@ -50,7 +50,8 @@ impl Handler for SyncGroup {
                 .collect(),
         });
         let outcome: Pending = self.coordinators.submit(request.group_id.as_str(), command);
-        pending::reply(outcome, response)
+        // The coordinator has copies.
+        pending::reply(outcome, response).holding(0)
     }
 }
 

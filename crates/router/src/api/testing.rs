@@ -180,6 +180,7 @@ pub(crate) fn context(api_key: i16, api_version: i16) -> RequestContext {
         api_key,
         api_version,
         correlation_id: 7,
+        frame_bytes: 0,
         client_id: None,
         listener: "CONTROLLER".into(),
         connection: 5,
@@ -194,7 +195,7 @@ pub(crate) fn context(api_key: i16, api_version: i16) -> RequestContext {
 pub(crate) async fn answer<R>(reply: Reply<R>) -> R {
     match reply {
         Reply::Now(answer) => answer,
-        Reply::Later(answer) => answer.await,
+        Reply::Later { answer, .. } => answer.await,
         Reply::None | Reply::Close => panic!("an answer is wanted"),
     }
 }

@@ -140,7 +140,7 @@ async fn those_behind_the_start_are_sent_to_the_snapshot() {
 async fn whoever_has_all_waits_until_the_log_grows() {
     let (node, quorum, log) = node(true, FakeLog::new(0, &[1]));
     let patient = request(1, 1, 1).with_max_wait_ms(60_000);
-    let Reply::Later(waiting) = node.handle(&context(api::FETCH, 17), patient) else {
+    let Reply::Later { answer: waiting, .. } = node.handle(&context(api::FETCH, 17), patient) else {
         panic!("nothing to tell")
     };
     log.append(1);
@@ -156,7 +156,7 @@ async fn whoever_waits_is_told_when_office_is_lost_or_time_is_up() {
     let reply = ask(&node, 18, brief).await;
     assert_eq!(reply.topics[0].partitions[0].error, ErrorCode::NONE);
     let patient = request(1, 1, 1).with_max_wait_ms(60_000);
-    let Reply::Later(waiting) = node.handle(&context(api::FETCH, 18), patient) else {
+    let Reply::Later { answer: waiting, .. } = node.handle(&context(api::FETCH, 18), patient) else {
         panic!("nothing to tell")
     };
     quorum.status.send_modify(|status| (status.in_office, status.leader, status.epoch) = (false, Some(2), 2));
