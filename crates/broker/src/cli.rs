@@ -1,7 +1,10 @@
 //! The command line: `ottla [server.properties] [--override key=value]...`, as kafka-server-start.sh has it, and
-//! `ottla storage ...`, as kafka-storage.sh has it.
+//! `ottla storage ...`, as kafka-storage.sh has it; what is answered to them, and the signals that end the process.
 
 mod configuration;
+mod print;
+mod protocols;
+mod signals;
 mod storage;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
@@ -9,6 +12,10 @@ use std::{ffi::OsString, fmt, path::PathBuf};
 use lexopt::{Arg, Parser, ValueExt};
 
 pub use configuration::{check_config, load_config};
+pub use print::print;
+pub use protocols::check as check_protocols;
+pub(crate) use protocols::unsupported;
+pub use signals::stop;
 pub use storage::{FormatArgs, Quorum, StorageCommand};
 
 /// What the process was asked to do.

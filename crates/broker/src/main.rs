@@ -2,10 +2,9 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use ottla_broker::{Server, cli, listeners, logging, open_files, scheduling, storage_tool};
+use ottla_broker::{Server, cli, logging, open_files, scheduling, storage_tool};
 use ottla_types::{Clock, SystemClock};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
@@ -16,45 +15,39 @@ fn main() -> ExitCode {
         Ok(cli::Cli::Serve(args)) => serve(&args, &environment),
         Ok(cli::Cli::Storage(command)) => {
             let outcome = storage_tool::run(&command, &environment, &mut StdRng::from_os_rng());
-            print!("{}", outcome.out);
-            eprint!("{}", outcome.err);
-            ExitCode::from(outcome.code)
+            cli::print(&outcome.out, &outcome.err, outcome.code)
         }
-        Ok(cli::Cli::Help(text)) => print(text),
-        Ok(cli::Cli::Version) => print(concat!("ottla ", env!("CARGO_PKG_VERSION"))),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(cli::CliError::EXIT_CODE)
-        }
+        Ok(cli::Cli::Help(text)) => answer(text),
+        Ok(cli::Cli::Version) => answer(concat!("ottla ", env!("CARGO_PKG_VERSION"))),
+        Err(error) => cli::print("", &format!("{error}\n"), cli::CliError::EXIT_CODE),
     }
 }
 
-fn print(text: &str) -> ExitCode {
-    println!("{text}");
-    ExitCode::SUCCESS
+/// Prints what was asked for.
+fn answer(text: &str) -> ExitCode {
+    cli::print(&format!("{text}\n"), "", 0)
+}
+
+/// Says why the process does not start.
+fn refuse(problem: impl std::fmt::Display) -> ExitCode {
+    cli::print("", &format!("{problem}\n"), 1)
 }
 
 fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
     let loaded = match cli::load_config(args.file.as_deref(), environment, &args.overrides) {
         Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::FAILURE;
-        }
+        Err(problems) => return refuse(problems),
     };
+    // Before anything is formatted: what cannot be served must leave no trace.
+    if let Err(problems) = cli::check_protocols(&loaded) {
+        return refuse(problems);
+    }
     if args.check_config {
-        return match listeners::check(&loaded.broker) {
-            Ok(()) => print(&cli::check_config(&loaded)),
-            Err(problem) => {
-                eprintln!("{problem}");
-                ExitCode::FAILURE
-            }
-        };
+        return answer(&cli::check_config(&loaded));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     if let Err(problem) = logging::start(environment, clock.clone()) {
-        eprintln!("{problem}");
-        return ExitCode::FAILURE;
+        return refuse(problem);
     }
     for warning in &loaded.warnings {
         warn!("{warning}");
@@ -72,14 +65,7 @@ fn serve(args: &cli::ServeArgs, environment: &[(String, String)]) -> ExitCode {
         runtime.enable_all().thread_name("ottla-worker");
         scheduling::by_load(&mut runtime, &clock);
         runtime.build()?.block_on(async {
-            let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            let stop = async move {
-                let name = tokio::select! {
-                    _ = term.recv() => "SIGTERM",
-                    _ = int.recv() => "SIGINT",
-                };
-                info!(target: "org.apache.kafka.common.utils.LoggingSignalHandler", "Terminating process due to signal {name}");
-            };
+            let stop = cli::stop()?;
             let mut stop = std::pin::pin!(stop);
             match Server::start(&loaded, clock, stop.as_mut()).await? {
                 Some(server) => server.serve(stop).await,

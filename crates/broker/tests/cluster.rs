@@ -10,7 +10,7 @@ use ottla_protocol::messages::{
 };
 use ottla_records::Producer;
 use support::{
-    Client, Node,
+    Client, Node, Signal,
     cluster::{CLUSTER_ID, Place, Three, attempts, ports},
     requests::{PRODUCE, batch, create_topics_request, produce_request, read_all, topic_name},
 };
@@ -255,4 +255,35 @@ fn controllers_that_do_not_belong_are_refused() {
     for node in cluster.nodes.values() {
         node.assert_well();
     }
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_the_orderly_stop() {
+    let ports: [u16; 2] = ports();
+    let voters = format!("1@127.0.0.1:{},2@127.0.0.1:{}", ports[0], ports[1]);
+    let places: Vec<Place> = ports
+        .iter()
+        .zip(1..)
+        .map(|(port, id)| {
+            let lines = format!(
+                "process.roles=broker,controller\ncontroller.quorum.voters={voters}\n\
+                 listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{port}"
+            );
+            Place::new(id, CLUSTER_ID, &lines)
+        })
+        .collect();
+    let processes: Vec<_> = places.iter().map(|place| place.home.spawn(&[place.file()])).collect();
+    let mut nodes: Vec<Node> = processes.into_iter().map(Node::of).collect();
+    nodes.remove(1).kill();
+    // Without a majority there is no active controller that would let it go.
+    let node = nodes.remove(0);
+    node.signal(Signal::TERM);
+    node.wait_for("Terminating process due to signal SIGTERM");
+    for () in attempts().take_while(|()| !node.has_ended()) {
+        node.signal(Signal::INT);
+    }
+    let (status, said) = node.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("Ending at once due to another signal SIGINT"), "{said}");
+    assert!(!places[0].home.is_clean(), "the next start must look at the logs");
 }

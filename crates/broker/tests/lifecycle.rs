@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use ottla_protocol::messages::{FetchRequest, JoinGroupRequest, MetadataRequest};
 use ottla_records::Producer;
 use support::{
-    Home, Node,
+    Home, Node, Signal,
     requests::{
         JOIN_GROUP, await_coordinator, batch, commit_request, committed, create_topic, create_topics_request,
         fetch_request, group_state, join_request, member_id, produce, producer_id, read_all,
@@ -29,6 +29,26 @@ fn sigterm_ends_it_with_0_and_a_clean_log_dir_where_the_next_start_finds_everyth
     assert!(!home.is_clean(), "a crash from here on must be seen");
     let read = read_all(&mut node.connect(), "kept", 0);
     assert_eq!(read, [(0, b"one".to_vec()), (1, b"two".to_vec())]);
+}
+
+#[test]
+fn a_terminal_that_hangs_up_stops_it_as_sigterm_does_unless_it_was_to_outlive_that() {
+    let home = Home::new();
+    let node = home.start(&[]);
+    node.signal(Signal::HUP);
+    let (status, said) = node.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("Terminating process due to signal SIGHUP"), "{said}");
+    assert!(home.is_clean());
+
+    // As nohup starts it.
+    let properties = home.properties("");
+    let node = Node::of(home.spawn_after("trap '' HUP", &[properties.to_str().expect("text")]));
+    node.signal(Signal::HUP);
+    node.assert_well();
+    let (status, said) = node.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("due to signal SIGTERM") && !said.contains("SIGHUP"), "{said}");
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    pub(crate) fn new(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// A rule that is broken.
+    pub fn new(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { key, problem: problem.into(), remedy: remedy.into() }
     }
 }

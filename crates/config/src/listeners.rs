@@ -30,6 +30,17 @@ impl SecurityProtocol {
         })
     }
 
+    /// Kafka's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        }
+    }
+
     /// The protocol's number in metadata records (`RegisterBrokerRecord`).
     #[must_use]
     pub fn id(self) -> i16 {

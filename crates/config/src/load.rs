@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    broker::BrokerConfig,
+    broker::{BrokerConfig, Rule},
     environment,
     key::{Key, Kind, Scope, Status},
     properties,
@@ -90,6 +90,23 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
+impl ConfigErrors {
+    /// Broken rules, each with the place where its key was set.
+    #[must_use]
+    pub fn of_rules(rules: Vec<Rule>, settings: &Settings) -> Self {
+        let place = |key: &str| match settings.get(key) {
+            Some(setting) => format!("{}: {key}=\"{}\"", setting.origin, setting.text),
+            None => key.to_owned(),
+        };
+        let error = |rule: Rule| ConfigError::Rule {
+            place: place(rule.key),
+            problem: rule.problem,
+            remedy: rule.remedy,
+        };
+        Self(rules.into_iter().map(error).collect())
+    }
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
@@ -132,18 +149,8 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigErrors> {
         return Err(ConfigErrors(errors));
     }
     let layers = Layers::fixed_only(settings);
-    let broker = BrokerConfig::resolve(&layers).map_err(|rules| {
-        let place = |key: &str| match layers.fixed.get(key) {
-            Some(setting) => format!("{}: {key}=\"{}\"", setting.origin, setting.text),
-            None => key.to_owned(),
-        };
-        let error = |rule: crate::broker::Rule| ConfigError::Rule {
-            place: place(rule.key),
-            problem: rule.problem,
-            remedy: rule.remedy,
-        };
-        ConfigErrors(rules.into_iter().map(error).collect())
-    })?;
+    let broker =
+        BrokerConfig::resolve(&layers).map_err(|rules| ConfigErrors::of_rules(rules, &layers.fixed))?;
     let warnings = layers.fixed.iter().filter_map(|(name, setting)| warning(name, &setting.origin)).collect();
     Ok(Loaded { settings: layers.fixed, broker, warnings })
 }

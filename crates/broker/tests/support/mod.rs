@@ -19,7 +19,8 @@ use std::{
 pub use client::Client;
 pub use log::Log;
 pub use memory::MIB;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, setrlimit};
 
 /// Bounds what would hang; never what is measured.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -79,10 +80,15 @@ impl Home {
 
     /// As [`spawn`](Self::spawn), and the process may have this many files open.
     pub fn spawn_with_files(&self, files: u32, arguments: &[&str]) -> Process {
+        self.spawn_after(&format!("ulimit -n {files}"), arguments)
+    }
+
+    /// As [`spawn`](Self::spawn), by a shell that does something before.
+    pub fn spawn_after(&self, first: &str, arguments: &[&str]) -> Process {
         let bare = self.command(arguments);
         let mut command = Command::new("/bin/sh");
         command.env_clear().current_dir(self.path());
-        command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        command.arg("-c").arg(format!("{first} && exec \"$0\" \"$@\""));
         command.arg(bare.get_program()).args(bare.get_args());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Process::of(command)
@@ -132,7 +138,7 @@ impl Process {
         self.child.wait().expect("it is our child")
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("it is our child, and not waited for yet");
     }
@@ -180,6 +186,19 @@ impl Node {
     /// What it has said so far.
     pub fn said(&self) -> String {
         self.process.log.text()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits until it says that.
+    pub fn wait_for(&self, what: &str) {
+        self.process.log.wait_for(what);
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.process.log.has_ended()
     }
 
     /// kill -9; it is gone when this returns.
