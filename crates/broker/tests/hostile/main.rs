@@ -5,6 +5,7 @@ mod announcements;
 mod bombs;
 mod mutations;
 mod pressure;
+mod repeats;
 #[path = "../support/mod.rs"]
 mod support;
 mod versions;
