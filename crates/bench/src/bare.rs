@@ -34,14 +34,17 @@ pub enum Way {
     Direct,
     /// Buffered, over blocks that the file has already, which no log has.
     Over,
+    /// As `DontCache`, each frame on the disk before the next: what acks=all costs who has one frame at a time.
+    Synced,
 }
 
 impl Way {
-    pub const ALL: [(&str, Self); 4] = [
+    pub const ALL: [(&str, Self); 5] = [
         ("buffered", Self::Buffered),
         ("RWF_DONTCACHE", Self::DontCache),
         ("O_DIRECT without a copy", Self::Direct),
         ("buffered over written blocks", Self::Over),
+        ("RWF_DONTCACHE, fdatasync", Self::Synced),
     ];
 
     fn open(self, path: &Path) -> Result<File> {
@@ -61,9 +64,12 @@ impl Way {
     }
 
     fn write(self, file: &File, frame: &[u8], at: u64) -> Result<()> {
-        if matches!(self, Self::DontCache) {
+        if matches!(self, Self::DontCache | Self::Synced) {
             let written = pwritev2(file, &[std::io::IoSlice::new(frame)], at, DONTCACHE)?;
             anyhow::ensure!(written == frame.len(), "a short write");
+            if matches!(self, Self::Synced) {
+                file.sync_data()?;
+            }
             return Ok(());
         }
         Ok(file.write_all_at(frame, at)?)

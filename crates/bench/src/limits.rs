@@ -12,7 +12,10 @@ use std::{
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
-use crate::bare::{self, Way};
+use crate::{
+    bare::{self, Way},
+    bare_requests,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -46,6 +49,13 @@ pub fn run() -> Result<()> {
         // Not every file system has every way.
         let used = used.map_or_else(|problem| problem.to_string(), |used| format!("{used:.2}"));
         println!("| receive 1 MiB, CRC, write {name}: CPU-s/GB | {used} |");
+    }
+    // No multiple of a page, as no record batch is.
+    for (name, size) in [("10 KB", 10_007), ("40 KB", 40_009)] {
+        for files in [1, 100] {
+            let used = bare_requests::produce(size, files, &scratch_dir())?;
+            println!("| receive {name}, CRC, append to one of {files}, answer: CPU-s/GB | {used:.2} |");
+        }
     }
     Ok(())
 }
@@ -96,9 +106,14 @@ fn loopback(size: usize) -> Result<(f64, f64, f64)> {
     Ok((gb / started.elapsed().as_secs_f64(), sent / gb, received / gb))
 }
 
-fn scratch() -> Result<(std::fs::File, std::path::PathBuf)> {
+/// A path that nobody has.
+fn scratch_dir() -> std::path::PathBuf {
     let dir = std::env::var_os("BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
-    let path = dir.join(format!("ottla-bench-limits-{}", std::process::id()));
+    dir.join(format!("ottla-bench-limits-{}", std::process::id()))
+}
+
+fn scratch() -> Result<(std::fs::File, std::path::PathBuf)> {
+    let path = scratch_dir();
     Ok((OpenOptions::new().create(true).truncate(true).write(true).open(&path)?, path))
 }
 

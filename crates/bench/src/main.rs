@@ -6,6 +6,7 @@
 
 mod args;
 mod bare;
+mod bare_requests;
 mod connections;
 mod consume;
 mod first_ack;
