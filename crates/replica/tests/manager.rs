@@ -383,6 +383,7 @@ fn a_new_leader_tells_no_end_before_it_knows_its_high_watermark() {
     let ask =
         |query, isolation| manager.list_offset(&replica, query, isolation, -1).map(|found| found.offset);
     assert_eq!(ask(OffsetQuery::Latest, Isolation::Uncommitted), Ok(0), "nobody else has it yet");
+    assert_eq!(ask(OffsetQuery::MaxTimestamp, Isolation::Uncommitted), Ok(-1));
     let id = replica.id().topic.0;
     let elected = || {
         PartitionChangeRecord::default()
@@ -397,6 +398,7 @@ fn a_new_leader_tells_no_end_before_it_knows_its_high_watermark() {
     for isolation in [Isolation::Uncommitted, Isolation::Committed] {
         assert_eq!(ask(OffsetQuery::Latest, isolation), unknown);
         assert_eq!(ask(OffsetQuery::At(1_000), isolation), unknown);
+        assert_eq!(ask(OffsetQuery::MaxTimestamp, isolation), unknown);
         assert_eq!(ask(OffsetQuery::Earliest, isolation), Ok(0));
     }
     assert_eq!(ask(OffsetQuery::Latest, Isolation::Replica), Ok(2), "followers ask for the log's end");
@@ -404,6 +406,7 @@ fn a_new_leader_tells_no_end_before_it_knows_its_high_watermark() {
     manager.follower_fetched(&replica, fetch);
     assert_eq!(ask(OffsetQuery::Latest, Isolation::Uncommitted), Ok(2));
     assert_eq!(ask(OffsetQuery::At(1_000), Isolation::Committed), Ok(0));
+    assert_eq!(ask(OffsetQuery::MaxTimestamp, Isolation::Committed), Ok(1));
 }
 
 /// KIP-73.
