@@ -1,5 +1,7 @@
 //! What the broker uses of its configuration, typed.
 
+use std::path::Path;
+
 use crate::{
     cross,
     listeners::{Listeners, parse_host_port},
@@ -390,6 +392,9 @@ impl Dirs {
             }
         }
         let metadata = layers.text("metadata.log.dir").filter(|dir| !dir.is_empty());
+        // One of them keeps its spelling: a slash at the end makes no other directory.
+        let known = |dir: &String| log_dirs.iter().find(|known| Path::new(known) == Path::new(dir)).cloned();
+        let metadata = metadata.map(|dir| known(&dir).unwrap_or(dir));
         Self {
             metadata_log_dir: metadata.or_else(|| log_dirs.first().cloned()).unwrap_or_default(),
             log_dirs,

@@ -10,6 +10,10 @@ use crate::{fault::Fault, text};
 
 const FILE: &str = "meta.properties";
 
+/// For a file that does not say whose the directory is. To format the directory as it is would lose what is in it.
+const RESTORE: &str = "Write version=1, node.id and cluster.id as the other log dirs or nodes have them; or move the file \
+                       away and run `ottla storage format -g -t CLUSTER_ID` with their cluster.id";
+
 /// The identity written into a log dir when it is formatted (KIP-631, KIP-858), version 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaProperties {
@@ -29,10 +33,7 @@ impl MetaProperties {
         let damaged = |what: String| Fault::Damaged { path: path.clone(), what };
         let values = parse_properties(&text);
         let value = |key: &str| {
-            values
-                .get(key)
-                .cloned()
-                .ok_or_else(|| damaged(format!("it has no {key}; format the directory anew")))
+            values.get(key).cloned().ok_or_else(|| damaged(format!("it has no {key}. {RESTORE}")))
         };
         match value("version")?.as_str() {
             "1" => {}
@@ -44,11 +45,19 @@ impl MetaProperties {
             other => return Err(damaged(format!("version {other} is not known here"))),
         }
         let node_id = value("node.id")?;
-        let node_id = node_id.parse().map_err(|_| damaged(format!("node.id {node_id:?} is not a number")))?;
+        let node_id = node_id
+            .parse()
+            .map_err(|_| damaged(format!("node.id {node_id:?} is not a number. {RESTORE}")))?;
         let directory_id = match values.get("directory.id") {
             None => None,
             Some(id) => {
-                Some(parse_id(id).ok_or_else(|| damaged(format!("directory.id {id:?} is not an id")))?)
+                let bad = || {
+                    damaged(format!(
+                        "directory.id {id:?} is not an id. Remove the line: the next start draws a new id, with which a \
+                         controller of a dynamic quorum has to join it again"
+                    ))
+                };
+                Some(parse_id(id).ok_or_else(bad)?)
             }
         };
         Ok(Some(Self { cluster_id: value("cluster.id")?, node_id, directory_id }))
@@ -120,12 +129,16 @@ mod tests {
     #[test]
     fn damage_is_named() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        for (text, word) in
-            [("version=1\nnode.id=x\ncluster.id=c\n", "not a number"), ("node.id=1\n", "version")]
-        {
+        for (text, word, remedy) in [
+            ("version=1\nnode.id=x\ncluster.id=c\n", "not a number", "Write version=1"),
+            ("node.id=1\n", "it has no version", "storage format -g -t"),
+            ("version=1\nnode.id=1\n", "it has no cluster.id", "as the other log dirs or nodes"),
+            ("version=1\nnode.id=1\ncluster.id=c\ndirectory.id=?\n", "not an id", "Remove the line"),
+        ] {
             std::fs::write(dir.path().join(FILE), text).expect("writes");
             let fault = MetaProperties::read(dir.path()).expect_err("refused").to_string();
-            assert!(fault.contains(word), "{fault}");
+            assert!(fault.contains(word) && fault.contains(remedy), "{fault}");
+            assert!(!fault.contains("anew"), "that would lose what is in it: {fault}");
         }
     }
 }

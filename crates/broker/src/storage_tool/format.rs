@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Outcome, directories,
-    identity::{agree, format_one, read_one},
+    identity::{agree, distinct, format_one, read_one},
     parse_id, random_id,
 };
 use crate::cli::{FormatArgs, Quorum};
@@ -80,6 +80,9 @@ fn format(args: &FormatArgs, config: &BrokerConfig, plan: &Plan, rng: &mut dyn R
         outcome.code = 1;
         outcome
     };
+    if let Err(message) = distinct(&dirs) {
+        return fail(outcome, message);
+    }
     if dirs.is_empty() {
         return fail(outcome, "No available log directories to format.".into());
     }

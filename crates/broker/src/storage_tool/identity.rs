@@ -1,6 +1,9 @@
 //! Who a process is: one cluster and one node id in all its log directories.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ottla_config::BrokerConfig;
 use ottla_storage::MetaProperties;
@@ -32,10 +35,12 @@ pub struct Identity {
 /// Reads the log directories when the broker starts, and formats those that are not formatted: all of them when
 /// `on_the_way` says so (with the cluster id given, or a new one), else only where the directory of the metadata is
 /// formatted already, as Kafka does for a disk that was added or replaced. The directory of the metadata is never
-/// formatted on the way beside another one that is in use: what is in that one would belong to nobody.
+/// formatted on the way beside another one that is in use: what is in that one would belong to nobody. A directory that
+/// was formatted before there were directory ids (by Kafka before 3.7) gets one.
 ///
 /// # Errors
-/// One line: a directory that is not formatted, of another cluster or node; or that of the metadata can not be read.
+/// One line: a directory that is not formatted, of another cluster or node, or there twice; or that of the metadata can
+/// not be read.
 pub fn ensure_formatted(
     config: &BrokerConfig,
     on_the_way: bool,
@@ -43,6 +48,7 @@ pub fn ensure_formatted(
     rng: &mut dyn RngCore,
 ) -> Result<Identity, String> {
     let mut dirs = directories(config);
+    distinct(&dirs)?;
     let mut found = read_all(&mut dirs)?;
     let known = agree(&dirs, &found, config.node_id, None)?;
     if found[0].is_none()
@@ -89,6 +95,7 @@ pub fn ensure_formatted(
         (None, Some(given)) => given.to_owned(),
         (None, None) => show_id(random_id(rng)),
     };
+    complete(&dirs, &mut found, rng)?;
     let mut formatted = Vec::new();
     for (at, dir) in dirs.iter().enumerate() {
         if found[at].is_some() {
@@ -114,6 +121,51 @@ pub fn ensure_formatted(
         metadata_directory_id: id(&dirs[0]),
         formatted,
     })
+}
+
+/// Gives an id to each formatted directory that has none, as Kafka does: without it no broker can register.
+fn complete(
+    dirs: &[String],
+    found: &mut [Option<MetaProperties>],
+    rng: &mut dyn RngCore,
+) -> Result<(), String> {
+    for (at, (dir, meta)) in dirs.iter().zip(found).enumerate() {
+        let Some(meta) = meta.as_mut().filter(|meta| meta.directory_id.is_none()) else { continue };
+        let with_id = MetaProperties { directory_id: Some(random_id(rng)), ..meta.clone() };
+        match with_id.write(Path::new(dir)) {
+            Ok(()) => *meta = with_id,
+            Err(fault) if at == 0 => return Err(fault.to_string()),
+            // Of others it is offline: the broker says so when it opens them.
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses two names of one directory: its lock would be said to be another process's.
+pub(super) fn distinct(dirs: &[String]) -> Result<(), String> {
+    let places: Vec<PathBuf> = dirs.iter().map(|dir| canonical(Path::new(dir))).collect();
+    for (at, place) in places.iter().enumerate() {
+        if let Some(first) = places[..at].iter().position(|other| other == place) {
+            return Err(format!(
+                "log directories {} and {} are one directory, {}: name it once in log.dirs, and in the same way in \
+                 metadata.log.dir",
+                dirs[first],
+                dirs[at],
+                place.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Where a directory really is, also when it is yet to be made.
+fn canonical(dir: &Path) -> PathBuf {
+    let real = dir.canonicalize().or_else(|fault| {
+        let (parent, name) = dir.parent().zip(dir.file_name()).ok_or(fault)?;
+        Ok::<_, std::io::Error>(parent.canonicalize()?.join(name))
+    });
+    real.or_else(|_| std::path::absolute(dir)).unwrap_or_else(|_| dir.to_owned())
 }
 
 /// Writes a directory's identity.
@@ -168,7 +220,7 @@ fn read_all(dirs: &mut Vec<String>) -> Result<Vec<Option<MetaProperties>>, Strin
 /// The cluster all formatted directories belong to; `None` when none is formatted.
 ///
 /// # Errors
-/// Kafka's message when one of them belongs elsewhere.
+/// Kafka's message when one of them belongs elsewhere, or two of them are said to be one.
 pub(super) fn agree(
     dirs: &[String],
     found: &[Option<MetaProperties>],
@@ -176,6 +228,7 @@ pub(super) fn agree(
     expected: Option<&str>,
 ) -> Result<Option<String>, String> {
     let mut cluster: Option<String> = expected.map(str::to_owned);
+    let mut ids: BTreeMap<Uuid, &String> = BTreeMap::new();
     for (dir, meta) in dirs.iter().zip(found).filter_map(|(dir, meta)| Some((dir, meta.as_ref()?))) {
         let file = format!("{dir}/meta.properties");
         let known = cluster.get_or_insert_with(|| meta.cluster_id.clone());
@@ -187,6 +240,15 @@ pub(super) fn agree(
         }
         if meta.node_id != node_id {
             return Err(format!("Invalid node.id in: {file}. Expected {node_id}, but read {}", meta.node_id));
+        }
+        if let Some(id) = meta.directory_id
+            && let Some(first) = ids.insert(id, dir)
+        {
+            return Err(format!(
+                "Duplicate directory ID {}. It was the ID of {first}, but also of {dir}: one is a copy of the other. \
+                 Take the copy out of log.dirs, or empty it",
+                show_id(id)
+            ));
         }
     }
     Ok(cluster)

@@ -7,7 +7,7 @@ use ottla_storage::MetaProperties;
 
 use super::{
     Outcome, directories,
-    identity::{agree, read_one},
+    identity::{agree, distinct, read_one},
     show_id,
 };
 
@@ -40,9 +40,8 @@ pub(super) fn run(config: &BrokerConfig) -> Outcome {
         };
         metas.push(meta);
     }
-    if let Err(problem) = agree(&dirs, &metas, config.node_id, None) {
-        problems.push(problem);
-    }
+    let one = distinct(&dirs).and_then(|()| agree(&dirs, &metas, config.node_id, None));
+    problems.extend(one.err());
     print(&found, metas.iter().flatten().next(), &problems)
 }
 

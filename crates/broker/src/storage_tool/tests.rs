@@ -60,6 +60,10 @@ impl Node {
     }
 }
 
+fn load(path: &str) -> BrokerConfig {
+    load_config(Some(Path::new(path)), &[], &[]).unwrap().broker
+}
+
 fn said(out: &str) -> Outcome {
     Outcome { out: format!("{out}\n"), ..Outcome::default() }
 }
@@ -304,7 +308,6 @@ fn ids_are_22_characters_and_no_option() {
 #[test]
 fn the_broker_formats_on_the_way_only_when_it_may() {
     let mut node = Node::new();
-    let load = |path: &str| load_config(Some(Path::new(path)), &[], &[]).unwrap().broker;
     let one = load(&node.write("p", &["a"], ""));
     let refused = ensure_formatted(&one, false, None, &mut node.rng).unwrap_err();
     assert!(refused.contains("is not formatted: run ottla storage format"), "{refused}");
@@ -343,4 +346,56 @@ fn the_broker_formats_on_the_way_only_when_it_may() {
     let stranger = BrokerConfig { node_id: 2, ..other };
     let refused = ensure_formatted(&stranger, true, None, &mut node.rng).unwrap_err();
     assert!(refused.ends_with("meta.properties. Expected 2, but read 1"), "{refused}");
+}
+
+/// Directories of Kafka before 3.7, or whose file somebody wrote by hand.
+#[test]
+fn a_directory_without_an_id_gets_one_and_keeps_it() {
+    let mut node = Node::new();
+    let config = load(&node.write("p", &["a", "b"], VOTERS));
+    for dir in ["a", "b"] {
+        std::fs::create_dir(node.path(dir)).unwrap();
+        let text = "version=1\nnode.id=1\ncluster.id=given\n";
+        std::fs::write(Path::new(&node.path(dir)).join("meta.properties"), text).unwrap();
+    }
+    let identity = ensure_formatted(&config, false, None, &mut node.rng).unwrap();
+    let [Some(a), Some(b)] = identity.directory_ids[..] else { panic!("{identity:?}") };
+    assert_ne!(a, b);
+    assert_eq!((identity.formatted.len(), identity.cluster_id.as_str()), (0, "given"));
+    let again = ensure_formatted(&config, false, None, &mut node.rng).unwrap();
+    assert_eq!(again.directory_ids, [Some(a), Some(b)]);
+    assert!(node.info(&node.path("p")).out.contains(&show_id(a)));
+}
+
+#[test]
+fn a_directory_is_not_taken_for_two() {
+    let mut node = Node::new();
+    let one = load(&node.write("p", &["a"], &format!("{VOTERS}\nmetadata.log.dir={}/", node.path("a"))));
+    let identity = ensure_formatted(&one, true, Some("given"), &mut node.rng).unwrap();
+    assert_eq!(identity.formatted.len(), 1, "a slash makes no other directory");
+    assert_eq!(identity.directory_ids, [identity.metadata_directory_id]);
+
+    // A disk that was cloned.
+    let file = |dir: &str| Path::new(&node.path(dir)).join("meta.properties");
+    std::fs::create_dir(node.path("b")).unwrap();
+    std::fs::copy(file("a"), file("b")).unwrap();
+    let path = node.write("q", &["a", "b"], VOTERS);
+    let refused = ensure_formatted(&load(&path), true, None, &mut node.rng).unwrap_err();
+    let words = format!("It was the ID of {}, but also of {}", node.path("a"), node.path("b"));
+    assert!(refused.starts_with("Duplicate directory ID") && refused.contains(&words), "{refused}");
+    let info = node.info(&path);
+    assert!(info.code == 1 && info.out.contains("It was the ID of @/a, but also of @/b"), "{}", info.out);
+
+    // Two names of one, be it there or not.
+    std::os::unix::fs::symlink(node.path("a"), node.path("link")).unwrap();
+    for dirs in [["a", "link"], ["a", "a/"], ["new", "./new"]] {
+        let path = node.write("r", &dirs, VOTERS);
+        let refused = ensure_formatted(&load(&path), true, None, &mut node.rng).unwrap_err();
+        assert!(refused.contains("are one directory") && refused.contains(&node.path(dirs[1])), "{refused}");
+        let info = node.info(&path);
+        assert!(info.out.contains("are one directory"), "{}", info.out);
+        let formatted = node.format(&path, |args| args.ignore_formatted = true);
+        assert!(formatted.err.contains("are one directory"), "{}", formatted.err);
+    }
+    assert!(!Path::new(&node.path("new")).exists());
 }

@@ -238,6 +238,8 @@ fn what_kafka_tolerates_is_tolerated() {
     let loaded = with("log.dirs=/a, /a,/b\nmetadata.log.dir=/m").unwrap();
     assert_eq!(loaded.broker.dirs.log_dirs, ["/a", "/b"]);
     assert_eq!(loaded.broker.dirs.metadata_log_dir, "/m");
+    let loaded = with("log.dirs=/a,/b\nmetadata.log.dir=/b/").unwrap();
+    assert_eq!(loaded.broker.dirs.metadata_log_dir, "/b", "one of them, whatever its spelling");
 }
 
 #[test]
