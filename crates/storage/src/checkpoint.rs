@@ -283,7 +283,10 @@ pub(crate) fn write_epochs(reader: &LogReader) -> Result<(), Fault> {
         state.epochs_changed = false;
         state.epochs.clone()
     };
-    text::replace(&reader.path().join(names::EPOCHS), text::epochs_text(&epochs).as_bytes(), false)
+    let (path, text) = (reader.path().join(names::EPOCHS), text::epochs_text(&epochs));
+    let replaced = reader.shared.files.with_room(|| text::replace(&path, text.as_bytes(), false));
+    // It stays to be written.
+    replaced.inspect_err(|_| reader.state.write().epochs_changed = true)
 }
 
 /// A producer snapshot of Kafka's with no producers in it, as of the log start. With it Kafka rebuilds its producers

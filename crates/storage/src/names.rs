@@ -1,6 +1,9 @@
 //! Names: of files and directories, as Kafka has them, and of keys in the store.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use ottla_types::{Offset, TopicPartition};
 
@@ -81,27 +84,41 @@ pub(crate) fn aside(partition: &TopicPartition, unique: u128, why: Aside) -> Str
 /// Removes what Kafka keeps beside segments and what no longer fits a log that ends at `log_end`: indexes of segments
 /// that are written to or gone, producer snapshots of offsets there are not any more. Kafka rebuilds them.
 pub(crate) fn remove_kafka_leftovers(dir: &Path, log_end: Offset) -> Result<(), Fault> {
+    remove_all(kafka_leftovers(dir, None, log_end)?)
+}
+
+/// What [`remove_kafka_leftovers`] removes, in a log whose last segment is, or will be, the one at `last_segment`:
+/// without it, the last one that is there.
+pub(crate) fn kafka_leftovers(
+    dir: &Path,
+    last_segment: Option<Offset>,
+    log_end: Offset,
+) -> Result<Vec<PathBuf>, Fault> {
     let mut names: Vec<(Offset, String)> = Vec::new();
-    let mut last_segment = Offset::MIN;
+    let mut last_found = Offset::MIN;
     for entry in fs::read_dir(dir).map_err(Fault::io("list", dir))? {
         let name = entry.map_err(Fault::io("list", dir))?.file_name();
         let Some((offset, kind)) = name.to_str().and_then(parse_segment) else { continue };
         match kind {
-            "log" => last_segment = last_segment.max(offset),
+            "log" => last_found = last_found.max(offset),
             "index" | "timeindex" | "txnindex" | "snapshot" => {
                 names.push((offset, name.to_string_lossy().into()))
             }
             _ => {}
         }
     }
-    for (offset, name) in names {
-        let stale = if name.ends_with("snapshot") { offset > log_end } else { offset >= last_segment };
-        if stale {
-            let path = dir.join(name);
-            fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
-        }
-    }
-    Ok(())
+    let last_segment = last_segment.unwrap_or(last_found);
+    names.retain(
+        |(offset, name)| {
+            if name.ends_with("snapshot") { *offset > log_end } else { *offset >= last_segment }
+        },
+    );
+    Ok(names.into_iter().map(|(_, name)| dir.join(name)).collect())
+}
+
+/// Removes files.
+pub(crate) fn remove_all(paths: Vec<PathBuf>) -> Result<(), Fault> {
+    paths.into_iter().try_for_each(|path| fs::remove_file(&path).map_err(Fault::io("remove", &path)))
 }
 
 /// True when a partition's directory holds a producer snapshot of Kafka's.

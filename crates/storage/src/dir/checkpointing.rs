@@ -54,7 +54,7 @@ impl LogDir {
         }
         for (reader, written) in described {
             checkpoint::written(reader, written);
-            checkpoint::write_epochs(reader)?;
+            checkpoint::write_epochs(reader).inspect_err(|_| reader.mark_dirty())?;
         }
         Ok(report)
     }
