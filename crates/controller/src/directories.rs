@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{State, Turn, leadership::DIRECTORIES, partitions::Affected};
 
-pub(crate) use ottla_metadata::directory::{MIGRATING, UNASSIGNED};
+pub(crate) use ottla_metadata::directory::{LOST, MIGRATING, UNASSIGNED};
 
 /// Ids that Kafka keeps for itself.
 pub(crate) fn is_reserved(dir: Uuid) -> bool {
@@ -79,17 +79,17 @@ impl Turn<'_, '_> {
             return answer;
         }
         let broker = self.image().broker(id).cloned().expect("its epoch was checked");
-        let mut lost: Vec<(Arc<Topic>, i32)> = Vec::new();
+        let mut left: Vec<(Arc<Topic>, i32, Uuid)> = Vec::new();
         for dir in &request.directories {
             let offline = !is_online(&broker, dir.id);
             let mut topics = Vec::with_capacity(dir.topics.len());
             for wanted in &dir.topics {
-                topics.push(self.assign_topic(id, dir.id, wanted, offline.then_some(&mut lost)));
+                topics.push(self.assign_topic(id, dir.id, wanted, offline.then_some(&mut left)));
             }
             answer.directories.push(response::DirectoryData::default().with_id(dir.id).with_topics(topics));
         }
-        for (topic, index) in lost {
-            self.leave(&topic, index, id);
+        for (topic, index, dir) in left {
+            self.leave(&topic, index, id, dir);
         }
         answer
     }
@@ -99,7 +99,7 @@ impl Turn<'_, '_> {
         broker: NodeId,
         dir: Uuid,
         wanted: &request::TopicData,
-        mut lost: Option<&mut Vec<(Arc<Topic>, i32)>>,
+        mut left: Option<&mut Vec<(Arc<Topic>, i32, Uuid)>>,
     ) -> response::TopicData {
         let topic = self.image().topic_by_id(TopicId(wanted.topic_id)).cloned();
         let mut answer = response::TopicData::default().with_topic_id(wanted.topic_id);
@@ -112,8 +112,8 @@ impl Turn<'_, '_> {
                     Some(old) if !old.is_replica(broker) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
                     Some(_) => {
                         self.change(topic, index, |change| change.directory = Some((broker, dir)));
-                        if let Some(lost) = lost.as_deref_mut() {
-                            lost.push((Arc::clone(topic), index));
+                        if let Some(left) = left.as_deref_mut() {
+                            left.push((Arc::clone(topic), index, dir));
                         }
                         ErrorCode::NONE
                     }
@@ -126,8 +126,13 @@ impl Turn<'_, '_> {
         answer
     }
 
-    /// A replica that cannot be served any more leaves the in-sync set, and the lead.
-    fn leave(&mut self, topic: &Topic, index: i32, broker: NodeId) {
-        self.change_without(topic, index, broker, |change| change.isr.retain(|node| *node != broker));
+    /// A replica that cannot be served any more leaves the in-sync set, and the lead. One that is in a dir is there again
+    /// with the dir, and whether the broker had a clean end tells what it is worth. One that is lost comes back as whatever
+    /// the operator has made of it, an empty log mostly, after an end that is clean: it is not eligible.
+    fn leave(&mut self, topic: &Topic, index: i32, broker: NodeId, dir: Uuid) {
+        self.change_without(topic, index, broker, |change| {
+            change.isr.retain(|node| *node != broker);
+            change.unclean = (dir == LOST).then_some(broker);
+        });
     }
 }

@@ -212,6 +212,22 @@ impl ReplicaManager {
         self.failures.send_replace(self.failed_dirs());
     }
 
+    /// The epoch to mark the dirs clean with: the next start says by it that nothing was lost. It may not say so when the
+    /// cluster still counts on a log that is damaged: moved out of the way, it is created anew, empty, and could be
+    /// elected. -1 then: it is not eligible any more, nor is any other replica here.
+    pub(crate) fn epoch_of_end(&self, hosting: &Hosting, broker_epoch: i64) -> i64 {
+        let counted_on = |name: &TopicPartition| {
+            let topic = hosting.image.topic(&name.topic);
+            let partition = topic.and_then(|topic| topic.partition(name.partition));
+            let node = self.options.node;
+            partition.is_some_and(|it| it.is_in_sync(node) || it.elr.contains(&node))
+        };
+        // What the controller went by when this broker registered is known from that place in its log on.
+        let behind = hosting.image.position.offset < broker_epoch;
+        let lost = !hosting.damaged.is_empty() && (behind || hosting.damaged.iter().any(counted_on));
+        if lost { -1 } else { broker_epoch }
+    }
+
     /// The dir that the cluster believes this broker's replica to be in.
     pub(crate) fn assigned_dir(&self, image: &Image, id: TopicPartitionId) -> Option<Uuid> {
         image.partition_by_id(id.topic, id.partition)?.directory_of(self.options.node)

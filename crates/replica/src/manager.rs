@@ -238,14 +238,18 @@ impl ReplicaManager {
         leaders
     }
 
-    /// Serves what still waits for the disk, closes every log and marks the dirs clean. Appends and reads from here
-    /// on find no leader.
+    /// Serves what still waits for the disk, closes every log and marks the dirs clean, with this epoch unless a replica
+    /// that the cluster counts on is damaged. Appends and reads from here on find no leader.
     ///
     /// # Errors
     /// The first fault; the other dirs are closed all the same.
     pub fn close(&self, broker_epoch: i64) -> Result<(), Fault> {
         self.halt();
-        self.hosting.lock().closed = true;
+        let broker_epoch = {
+            let mut hosting = self.hosting.lock();
+            hosting.closed = true;
+            self.epoch_of_end(&hosting, broker_epoch)
+        };
         let mut result = Ok(());
         let registry = self.registry.swap(Arc::default());
         for replica in registry.by_id.values().flat_map(|topic| topic.replicas()) {

@@ -464,14 +464,55 @@ impl Told {
     }
 }
 
+/// A log that is damaged from the last run on.
+fn damage(node: &Node, dir: &str, partition: &str) {
+    let log = node.path(dir).join(partition);
+    fs::create_dir(&log).expect("creates");
+    fs::write(log.join("partition.metadata"), "version: 0\ntopic_id: nonsense").expect("writes");
+    fs::write(log.join("00000000000000000000.log"), [1; 100]).expect("writes");
+}
+
+#[test]
+fn a_clean_end_is_none_while_a_damaged_replica_is_counted_on() {
+    let node = Node::new(2);
+    damage(&node, "a", "t-1");
+    let epoch = 2;
+    let ends_with = |expected: i64| {
+        let manager = node.start();
+        manager.close(epoch).expect("closes");
+        Node::kill(manager);
+        for dir in ["a", "b"] {
+            let clock = Arc::clone(&node.clock) as Arc<dyn Clock>;
+            let opened = LogDir::open(node.path(dir), DirOptions::default(), clock).expect("opens");
+            assert_eq!(opened.previous_broker_epoch(), Some(expected), "{dir}");
+        }
+    };
+    let leaves = |elr: Vec<i32>| {
+        node.change(
+            PartitionChangeRecord::default()
+                .with_topic_id(TOPIC)
+                .with_partition_id(1)
+                .with_isr(Some(Vec::new()))
+                .with_leader(-1)
+                .with_eligible_leader_replicas(Some(elr)),
+        );
+    };
+    // In sync, as far as is known; then eligible.
+    ends_with(-1);
+    leaves(vec![1]);
+    ends_with(-1);
+    // Nobody counts on it: the others are as good as they are.
+    leaves(Vec::new());
+    ends_with(epoch);
+    // Until this broker knows that, it may be otherwise.
+    *node.image.lock() = Image::new();
+    ends_with(-1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_controller_is_told_of_dirs_and_of_losses() {
     let node = Node::new(3);
-    // Damaged from the last run on.
-    let metadata = node.path("a").join("t-2");
-    fs::create_dir(&metadata).expect("creates");
-    fs::write(metadata.join("partition.metadata"), "version: 0\ntopic_id: nonsense").expect("writes");
-    fs::write(metadata.join("00000000000000000000.log"), [1; 100]).expect("writes");
+    damage(&node, "a", "t-2");
     let (manager, told) = (node.start(), Told::default());
     told.start(&manager);
     manager.dirs_assigned().await;
