@@ -119,12 +119,17 @@ impl Groups {
                     self.groups.remove(group);
                     self.timers.cancel(&Timer::Expiry(group.clone()));
                 }
-                Record::Group { .. } => {}
+                Record::Group { group, .. } => {
+                    if let Some(group) = self.groups.get_mut(group) {
+                        group.classic.is_logged();
+                    }
+                }
             }
         }
     }
 
-    /// The log did not take the facts of this decision: its answers say so, and a generation it was to settle is void.
+    /// The log did not take the facts of this decision: its answers say so, a generation it was to settle is void, and a
+    /// static member that came back has not.
     pub fn refused(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -138,7 +143,7 @@ impl Groups {
             if let Record::Group { group, .. } = record
                 && let Some(group) = self.groups.get_mut(group)
             {
-                group.classic.unsettle(&mut turn);
+                group.classic.is_not_logged(&mut turn);
             }
         }
         finish(turn)

@@ -32,6 +32,7 @@ use ottla_types::ErrorCode;
 
 pub use member::Member;
 use rebalance::InitialDelay;
+use statics::FormerSelf;
 
 use crate::{GroupSnapshot, JoinedMember, MemberSnapshot, Protocol};
 
@@ -90,6 +91,8 @@ pub(crate) struct ClassicGroup {
     /// Members that were told the generation and have not synced yet.
     pending_syncs: BTreeSet<Arc<str>>,
     initial_delay: Option<InitialDelay>,
+    /// Who came back under a new id that the log has not taken yet.
+    former_self: Option<FormerSelf>,
     /// Topics that stable consumers read; `None` when that cannot be told.
     pub(crate) subscribed: Option<BTreeSet<Arc<str>>>,
 }
@@ -113,6 +116,7 @@ impl ClassicGroup {
             pending_joins: BTreeSet::new(),
             pending_syncs: BTreeSet::new(),
             initial_delay: None,
+            former_self: None,
             subscribed: None,
         }
     }

@@ -5,8 +5,17 @@ use std::sync::Arc;
 use ottla_machine::Token;
 use ottla_types::ErrorCode;
 
-use super::{ClassicGroup, State};
-use crate::{Answer, JoinGroup, Record, turn::Turn};
+use super::{ClassicGroup, Member, State};
+use crate::{Answer, JoinGroup, Record, Timer, turn::Turn};
+
+/// A static member as it was before it came back, for the case that the log does not take its new id.
+#[derive(Clone, Debug)]
+pub(super) struct FormerSelf {
+    member: Member,
+    led: bool,
+    had_to_sync: bool,
+    new_id: Arc<str>,
+}
 
 impl ClassicGroup {
     /// The instance that `old_id` stands for joins anew as `new_id`.
@@ -19,12 +28,14 @@ impl ClassicGroup {
         join: JoinGroup,
     ) {
         let led_before = self.leader();
+        let former_self = self.former_self(old_id, &new_id);
         let may_skip = join.supports_skipping_assignment;
         self.rename_static(turn, old_id, &new_id);
         self.update_member(turn, &new_id, from, join);
         self.restart_session(turn, &new_id);
         match self.state {
             State::Stable if self.protocol == self.choose_protocol() => {
+                self.former_self = former_self;
                 self.resume_static(turn, from, &new_id, &led_before, may_skip);
             }
             State::Stable => self.rebalance(turn, "a static member came back with other protocols"),
@@ -62,11 +73,48 @@ impl ClassicGroup {
         turn.answer(from, Answer::Join(answer));
     }
 
+    fn former_self(&self, old_id: &Arc<str>, new_id: &Arc<str>) -> Option<FormerSelf> {
+        Some(FormerSelf {
+            member: self.members.get(old_id)?.clone(),
+            led: self.is_leader(old_id),
+            had_to_sync: self.pending_syncs.contains(old_id),
+            new_id: new_id.clone(),
+        })
+    }
+
+    /// The log has taken a picture of the group: who came back is in it.
+    pub(crate) fn is_logged(&mut self) {
+        self.former_self = None;
+    }
+
+    /// The log did not take a picture of the group. A return that it was to tell of is undone, and nobody else notices;
+    /// a generation that it was to settle is void.
+    pub(crate) fn is_not_logged(&mut self, turn: &mut Turn<'_, '_>) {
+        match self.former_self.take() {
+            Some(former) => self.put_back(turn, former),
+            None => self.unsettle(turn),
+        }
+    }
+
+    fn put_back(&mut self, turn: &mut Turn<'_, '_>, former: FormerSelf) {
+        let id = former.member.id.clone();
+        self.take(&former.new_id);
+        turn.timers.cancel(&Timer::Session(self.id.clone(), former.new_id));
+        self.insert(former.member);
+        if former.led {
+            self.leader = Some(id.clone());
+        }
+        if former.had_to_sync {
+            self.pending_syncs.insert(id.clone());
+        }
+        self.restart_session(turn, &id);
+    }
+
     /// Gives the member its new id. Whoever waits under the old one is fenced.
     fn rename_static(&mut self, turn: &mut Turn<'_, '_>, old_id: &Arc<str>, new_id: &Arc<str>) {
         let led = self.is_leader(old_id);
         let mut member = self.take(old_id).expect("an instance id stands for a member");
-        turn.timers.cancel(&crate::Timer::Session(self.id.clone(), old_id.clone()));
+        turn.timers.cancel(&Timer::Session(self.id.clone(), old_id.clone()));
         if let Some(waiting) = member.join.take() {
             turn.refuse_join(waiting, old_id, ErrorCode::FENCED_INSTANCE_ID);
         }

@@ -117,7 +117,7 @@ impl ClassicGroup {
     }
 
     /// The log did not take the picture of the settled generation: it never was, and everybody joins again.
-    pub(crate) fn unsettle(&mut self, turn: &mut Turn<'_, '_>) {
+    pub(super) fn unsettle(&mut self, turn: &mut Turn<'_, '_>) {
         if self.state == State::Stable {
             for member in self.members.values_mut() {
                 member.assignment = Bytes::new();
