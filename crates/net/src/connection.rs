@@ -171,7 +171,8 @@ impl<'a, S: FrameService> Busy<'a, S> {
                 Outcome::Silent => (None, false),
                 Outcome::Close => (None, true),
                 Outcome::Later { answer, holds } => {
-                    let spare = holds.map_or(0, |bytes| permit.num_permits().saturating_sub(bytes.max(HELD_MIN)));
+                    let spare =
+                        holds.map_or(0, |bytes| permit.num_permits().saturating_sub(bytes.max(HELD_MIN)));
                     drop(permit.split(spare));
                     let all = self.ready.get_or_insert_default().clone();
                     let answer = answer.map(|frame| {

@@ -143,7 +143,20 @@ impl Peer {
         versions: RangeInclusive<i16>,
         request: impl FnOnce(i16) -> R,
     ) -> Result<(i16, R::Response), PeerError> {
-        let deadline = Instant::now() + self.0.options.request_timeout;
+        self.ask_within(self.0.options.request_timeout, versions, request).await
+    }
+
+    /// As [`ask`](Self::ask), with another patience: for a request that takes long to send.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn ask_within<R: Request>(
+        &self,
+        patience: Duration,
+        versions: RangeInclusive<i16>,
+        request: impl FnOnce(i16) -> R,
+    ) -> Result<(i16, R::Response), PeerError> {
+        let deadline = Instant::now() + patience;
         let Ok(link) = tokio::time::timeout_at(deadline, self.link()).await else {
             return Err(PeerError::TimedOut);
         };

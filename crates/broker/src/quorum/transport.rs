@@ -35,6 +35,9 @@ const QUEUE: usize = 512;
 const REQUEST_BYTES: usize = 4 << 20;
 /// A member that takes longer to answer is not there.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The slowest line that a snapshot still passes, in bytes per second: were it given up before, it would be sent again, and
+/// never arrive.
+const SLOWEST: u64 = 256 << 10;
 
 /// Who this node is, as it tells the others.
 #[derive(Clone)]
@@ -157,13 +160,15 @@ async fn line(lines: Weak<Inner>, to: u64, mut queue: mpsc::Receiver<Message>) {
     while let Some(first) = queue.recv().await {
         let Some(lines) = lines.upgrade() else { return };
         let (snapshot, messages) = gather(first, &mut queue);
+        let patience = patience(snapshot, &messages);
         let node = node_of(to).unwrap_or(-1);
         let sent = match lines.peer(to, &mut peer) {
             Some(peer) => {
                 // Nothing is sent before the driver runs, so the name is known but for a moment.
                 let name = lines.quorum.get().map_or(0, Handle::name);
                 let request = lines.identity.request(name, node, messages);
-                peer.ask::<OttlaRaftRequest>(0..=0, |_| request).await.map(|(_, answer)| answer.error_code)
+                let answer = peer.ask_within::<OttlaRaftRequest>(patience, 0..=0, |_| request).await;
+                answer.map(|(_, answer)| answer.error_code)
             }
             None => Err(PeerError::Disconnected),
         };
@@ -223,6 +228,13 @@ fn words(code: ErrorCode) -> String {
     }
 }
 
+/// How long an answer is waited for: who is sent a snapshot has to receive it first.
+fn patience(snapshot: bool, messages: &[Bytes]) -> Duration {
+    let bytes: usize = messages.iter().map(Bytes::len).sum();
+    let sending = if snapshot { bytes as u64 * 1000 / SLOWEST } else { 0 };
+    PATIENCE + Duration::from_millis(sending)
+}
+
 /// As many messages as go into one request, and whether a snapshot is among them.
 fn gather(first: Message, queue: &mut mpsc::Receiver<Message>) -> (bool, Vec<Bytes>) {
     let mut snapshot = is_snapshot(&first);
@@ -256,4 +268,17 @@ impl Inner {
 pub(super) fn place<'a>(places: &'a [VoterEndpoint], identity: &Identity) -> Option<&'a VoterEndpoint> {
     let own = identity.endpoints.first().map(|own| &own.name);
     places.iter().find(|place| Some(&place.name) == own).or(places.first())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_has_the_time_that_a_slow_line_takes() {
+        let large = [Bytes::from(vec![0; 14 << 20]), Bytes::from(vec![0; 100])];
+        assert_eq!(patience(false, &large), PATIENCE);
+        assert_eq!(patience(true, &large).as_secs(), 57);
+        assert_eq!(patience(true, &large[1..]), PATIENCE);
+    }
 }

@@ -118,7 +118,8 @@ fn sessions_and_tails_do_not_hold_the_frames_they_came_in() {
     // Longer than what is copied rather than kept.
     let records = batch([&vec![7; 20_000][..]], Producer::NONE);
     let records = produce_request("plain", 0, records, 1);
-    let records: Bytes = encode_request::<ProduceRequest>(PRODUCE, 1, None, &records).expect("it can say this");
+    let records: Bytes =
+        encode_request::<ProduceRequest>(PRODUCE, 1, None, &records).expect("it can say this");
     let records = pad(records, JUNK);
     // Once, for the buffers that are kept.
     ask(&mut node.connect(), &session);

@@ -145,10 +145,20 @@ async fn who_waits_is_told_when_the_peer_goes_and_the_next_connects_anew() {
 #[tokio::test]
 async fn silence_is_a_timeout_and_costs_the_connection() {
     let options = PeerOptions { request_timeout: Duration::from_millis(100), ..options() };
-    let (peer, count) = peer(options, || Box::new(|_, _, _| Some(Vec::new()))).await;
+    let (peer, count) = peer(options.clone(), || Box::new(|_, _, _| Some(Vec::new()))).await;
     assert!(matches!(heartbeat(&peer).await, Err(PeerError::TimedOut)));
     assert!(matches!(heartbeat(&peer).await, Err(PeerError::TimedOut)));
     assert_eq!(count.load(Ordering::SeqCst), 2);
+    // Who is patient is answered.
+    let (peer, _) = self::peer(options, || {
+        Box::new(|_, version, id| {
+            std::thread::sleep(Duration::from_millis(300));
+            Some(answer(version, id, 0))
+        })
+    })
+    .await;
+    let asked = peer.ask_within(Duration::from_secs(60), 0..=4, |_| HeartbeatRequest::default()).await;
+    assert_eq!(asked.expect("answered").1.error_code, 0);
 }
 
 #[tokio::test]

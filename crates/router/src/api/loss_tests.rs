@@ -143,7 +143,9 @@ async fn metadata_waits_for_the_new_leader_of_a_missing_one() {
 async fn news_that_a_client_had_first_are_waited_for() {
     let broker = broker();
     let old = RequestContext { now: Millis(2000), ..on(api::METADATA, 12) };
-    let Reply::Later { answer: asked, .. } = broker.metadata.handle(&old, topic("foo")) else { panic!("it waits") };
+    let Reply::Later { answer: asked, .. } = broker.metadata.handle(&old, topic("foo")) else {
+        panic!("it waits")
+    };
     let asked = tokio::spawn(asked);
     tokio::time::sleep(Duration::from_millis(5)).await;
     broker.losses.missing(2, 20);

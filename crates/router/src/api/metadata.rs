@@ -14,7 +14,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ops::RangeInclusive, sync::Arc, time::Duration};
+    ops::RangeInclusive,
+    sync::Arc,
+    time::Duration,
+};
 
 use ottla_metadata::{BrokerRegistration, Image, ImageCell, Partition, Topic};
 use ottla_protocol::{

@@ -140,7 +140,9 @@ impl Asked {
         };
         let answer = match answer.error {
             // Java consumers before 3.9 give up on the code that all other group requests have for this.
-            ErrorCode::COORDINATOR_NOT_AVAILABLE => OffsetFetchAnswer { error: ErrorCode::NOT_COORDINATOR, ..answer },
+            ErrorCode::COORDINATOR_NOT_AVAILABLE => {
+                OffsetFetchAnswer { error: ErrorCode::NOT_COORDINATOR, ..answer }
+            }
             _ => answer,
         };
         let topics = match &self.topics {
