@@ -13,7 +13,8 @@ impl LogReader {
     /// new. Callers that come while another one syncs wait for it, and find that theirs is done too or do the rest.
     ///
     /// # Errors
-    /// When the disk fails. What is on it is unknown then, so the log takes no more writes.
+    /// When the disk fails. What is on it is unknown then, so the log takes no more writes. A want of file descriptors
+    /// is no such failure.
     pub fn sync_up_to(&self, offset: Offset) -> Result<Offset, Fault> {
         {
             let state = self.state.read();
@@ -53,6 +54,11 @@ impl LogReader {
                 state.recovery_point = state.recovery_point.max(end);
                 Ok(state.recovery_point)
             }
+            Err(fault) if fault.is_want_of_files() => {
+                // The next call tries again, the directories too.
+                state.names_unsynced |= names_too;
+                Err(fault)
+            }
             Err(fault) => {
                 state.broken = true;
                 Err(fault)
@@ -67,9 +73,10 @@ impl LogReader {
         }
         if names_too {
             // Nothing is acknowledged as synced whose topic would not be known after a power cut.
-            text::sync_data_if_there(&self.path().join(names::PARTITION_METADATA))?;
-            text::sync_path(&self.path())?;
-            text::sync_path(&self.shared.path)?;
+            let (path, room) = (self.path(), &self.shared.files);
+            room.with_room(|| text::sync_data_if_there(&path.join(names::PARTITION_METADATA)))?;
+            room.with_room(|| text::sync_path(&path))?;
+            room.with_room(|| text::sync_path(&self.shared.path))?;
         }
         Ok(())
     }

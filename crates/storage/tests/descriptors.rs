@@ -107,3 +107,39 @@ fn a_truncation_is_whole_or_not_at_all() {
     let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
     assert_eq!((log.log_end(), read_all(&log.reader(), 0, 1000)), (6, bytes));
 }
+
+#[test]
+fn a_sync_that_was_refused_is_done_later() {
+    let _alone = ALONE.lock();
+    let files = TestDir::new();
+    let (_dir, mut log) = create(&files);
+    log.append(&[of_epoch(0, 0)]).expect("appends");
+    let slice = pinned(&log);
+    let mut full = Full::new();
+    assert!(is_refused(log.flush()));
+    log.append(&[of_epoch(0, 1)]).expect("the log is as it was");
+    assert!(is_refused(log.flush()));
+    full.give_back();
+    drop(slice);
+    // The directories have to be synced still: it would not be noticed otherwise that this one is gone.
+    let (path, away) = (files.path().join("topic-0"), files.path().join("away"));
+    fs::rename(&path, &away).expect("renames");
+    let refused = log.flush().expect_err("cannot be synced");
+    assert!(refused.to_string().contains("sync"), "{refused}");
+    fs::rename(&away, &path).expect("renames");
+    assert!(matches!(log.flush(), Err(Fault::Broken { .. })), "that was no want of descriptors");
+}
+
+#[test]
+fn a_sync_makes_room_for_itself() {
+    let _alone = ALONE.lock();
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    let other = ottla_types::TopicPartition::new("topic", 1);
+    let mut other = dir.create_log(&other, topic_id(), Arc::default()).expect("creates");
+    other.append(&[of_epoch(0, 0)]).expect("appends");
+    log.append(&[of_epoch(0, 0)]).expect("appends");
+    let _full = Full::new();
+    // The other log's file is closed for it.
+    assert_eq!(log.flush().expect("syncs"), 1);
+}
