@@ -374,8 +374,8 @@ impl ReplicaManager {
         } else {
             Event::Follow { leader: assigned.leader, leader_epoch: assigned.leader_epoch }
         };
-        if let Some(proposal) = replica.on(&*self.clock, event) {
-            self.propose(replica.id(), proposal);
+        if replica.on(&*self.clock, event) {
+            self.propose(replica.id());
         }
         if leads && assigned.replicas.len() > 1 && !replica.followed.swap(true, Ordering::AcqRel) {
             self.with_followers.lock().push(Arc::downgrade(replica));

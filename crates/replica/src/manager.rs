@@ -98,8 +98,8 @@ pub struct ReplicaManager {
     /// Leaders that other brokers follow: the only ones whose time passes.
     pub(crate) with_followers: Mutex<Vec<Weak<Replica>>>,
     pub(crate) listeners: RwLock<Vec<LeadershipListener>>,
-    /// In-sync set changes to be asked of the controller: the newest per partition.
-    pub(crate) proposals: Mutex<HashMap<TopicPartitionId, IsrProposal>>,
+    /// Partitions whose in-sync set the controller is to be asked to change; into what, they say themselves by then.
+    pub(crate) proposals: Mutex<HashSet<TopicPartitionId>>,
     /// Epoch of this broker's registration; -1 before.
     pub(crate) broker_epoch: AtomicI64,
     /// Counts changes that no replica's view shows.
@@ -197,16 +197,18 @@ impl ReplicaManager {
     /// A follower fetched `replica` from `fetch.offset` on, so it has all before. One that
     /// [`Replica::check_follower`] turns away changes nothing.
     pub fn follower_fetched(&self, replica: &Replica, fetch: FollowerFetch) {
-        if let Some(proposal) = replica.on(&*self.clock, Event::FollowerFetched(fetch)) {
-            self.propose(replica.id(), proposal);
+        if replica.on(&*self.clock, Event::FollowerFetched(fetch)) {
+            self.propose(replica.id());
         }
     }
 
-    /// What the controller is to be asked (AlterPartition). Whoever sends it reports with
-    /// [`isr_answered`](Self::isr_answered).
+    /// What the controller is to be asked (AlterPartition), of leaders that still wait for an answer. Whoever sends it
+    /// reports with [`isr_answered`](Self::isr_answered).
     #[must_use]
     pub fn take_isr_proposals(&self) -> Vec<(TopicPartitionId, IsrProposal)> {
-        std::mem::take(&mut *self.proposals.lock()).into_iter().collect()
+        let waiting = std::mem::take(&mut *self.proposals.lock());
+        let pending = |id| self.by_id(id)?.with(|owned| owned.partition.pending_isr().cloned());
+        waiting.into_iter().filter_map(|id| Some((id, pending(id)?))).collect()
     }
 
     /// The controller answered a proposal.
@@ -216,8 +218,10 @@ impl ReplicaManager {
         }
     }
 
-    pub(crate) fn propose(&self, id: TopicPartitionId, proposal: IsrProposal) {
-        self.proposals.lock().insert(id, proposal);
+    /// The leader has something to propose, or still has. Not what: whoever comes here is no longer under its lock, and
+    /// may be late with something that was overtaken.
+    pub(crate) fn propose(&self, id: TopicPartitionId) {
+        self.proposals.lock().insert(id);
         if let Some(replication) = self.replication.get() {
             replication.proposals_came();
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use ottla_partition::{Effects, EpochEnd, Event, IsrProposal, Partition, ProducerState, Role};
+use ottla_partition::{Effects, EpochEnd, Event, Partition, ProducerState, Role};
 use ottla_records::Batch;
 use ottla_storage::{Log, LogReader, ReadError};
 use ottla_types::{
@@ -275,8 +275,8 @@ impl Replica {
         f(&mut self.owned.lock())
     }
 
-    /// Lets the machine take an event and performs what comes out.
-    pub(crate) fn on(&self, clock: &dyn Clock, event: Event) -> Option<IsrProposal> {
+    /// Lets the machine take an event and performs what comes out. True when it proposes an in-sync set.
+    pub(crate) fn on(&self, clock: &dyn Clock, event: Event) -> bool {
         let mut owned = self.owned.lock();
         let mut effects = Effects::default();
         owned.partition.on(clock.ticks(), event, &mut effects);
@@ -284,20 +284,21 @@ impl Replica {
         let woken = self.publish(&mut owned, &effects);
         drop(owned);
         self.wake(woken);
-        effects.propose_isr
+        effects.propose_isr.is_some()
     }
 
-    pub(crate) fn on_deadline(&self, now: Millis) -> Option<IsrProposal> {
+    /// True when it proposes an in-sync set.
+    pub(crate) fn on_deadline(&self, now: Millis) -> bool {
         let mut owned = self.owned.lock();
         if owned.partition.deadline().is_none_or(|at| at > now) {
-            return None;
+            return false;
         }
         let mut effects = Effects::default();
         owned.partition.on_deadline(now, &mut effects);
         let woken = self.publish(&mut owned, &effects);
         drop(owned);
         self.wake(woken);
-        effects.propose_isr
+        effects.propose_isr.is_some()
     }
 
     /// Does to the log what the machine decided, and tells it.

@@ -258,8 +258,8 @@ impl ReplicaManager {
             if replica.is_offline() {
                 continue;
             }
-            if let Some(proposal) = replica.on_deadline(now) {
-                self.propose(replica.id(), proposal);
+            if replica.on_deadline(now) {
+                self.propose(replica.id());
             }
         }
     }

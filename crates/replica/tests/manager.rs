@@ -325,6 +325,38 @@ async fn replicated_partitions_wait_for_their_followers() {
     assert_eq!(waiting.ticket.done().await, ErrorCode::NONE);
 }
 
+/// Whatever was proposed first, and by whom: the controller is asked for what is still waited for.
+#[test]
+fn the_controller_is_asked_for_what_a_leader_proposes_by_then() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create_replicated(&manager, "a", &[1, 2, 3]);
+    manager.append(&replica, &batch(1), &ONE).expect("appended");
+    let lag = |broker, until| {
+        let fetch = FollowerFetch { broker, broker_epoch: -1, offset: 1, log_start: 0 };
+        manager.follower_fetched(&replica, fetch);
+        node.clock_to(until);
+        manager.append(&replica, &batch(1), &ONE).expect("appended");
+        manager.upkeep(ottla_types::Millis(until));
+    };
+    let in_sync = |isr: &[i32]| {
+        let change =
+            PartitionChangeRecord::default().with_topic_id(replica.id().topic.0).with_partition_id(0);
+        node.apply(&manager, change.with_isr(Some(isr.to_vec())));
+    };
+    // Nobody took it before the controller published another set: it is not asked any more.
+    lag(2, 100_000);
+    in_sync(&[1, 3]);
+    assert_eq!(manager.take_isr_proposals(), []);
+    lag(2, 200_000);
+    let asked = manager.take_isr_proposals();
+    assert_eq!(asked.len(), 1);
+    assert_eq!((asked[0].1.partition_epoch, &asked[0].1.isr[..]), (1, &[1][..]));
+    assert_eq!(manager.take_isr_proposals(), [], "once");
+    node.delete(&manager, "a");
+    assert_eq!(manager.take_isr_proposals(), []);
+}
+
 /// Broker 1 is the only one left in the in-sync set.
 fn alone(replica: &Replica) -> PartitionChangeRecord {
     PartitionChangeRecord::default()

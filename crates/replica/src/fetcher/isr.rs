@@ -52,11 +52,7 @@ pub(super) async fn run(
         let proposals: Proposals = if broker_epoch < 0 {
             Proposals::new()
         } else {
-            strong
-                .take_isr_proposals()
-                .into_iter()
-                .filter(|(id, asked)| stands(&strong, *id, asked))
-                .collect()
+            strong.take_isr_proposals().into_iter().collect()
         };
         let node = strong.node();
         drop(strong);
@@ -71,13 +67,6 @@ pub(super) async fn run(
             tokio::time::sleep(RETRY).await;
         }
     }
-}
-
-/// Whether the leader still waits for the answer to this.
-fn stands(manager: &ReplicaManager, id: TopicPartitionId, asked: &IsrProposal) -> bool {
-    manager
-        .by_id(id)
-        .is_some_and(|replica| replica.with(|owned| owned.partition.pending_isr() == Some(asked)))
 }
 
 fn request(node: NodeId, broker_epoch: i64, proposals: &Proposals) -> AlterPartitionRequest {
@@ -173,12 +162,9 @@ fn take(
             }
         }
     }
-    // What was proposed meanwhile is newer.
-    let mut waiting = manager.proposals.lock();
-    for (id, asked) in proposals {
-        pause = true;
-        waiting.entry(id).or_insert(asked);
-    }
+    // Each is asked for what it proposes by then.
+    pause |= !proposals.is_empty();
+    manager.proposals.lock().extend(proposals.into_keys());
     pause
 }
 
