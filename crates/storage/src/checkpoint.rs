@@ -1,7 +1,8 @@
 //! What a checkpoint says about a log, and how it is written.
 //!
-//! A checkpoint speaks of bytes that were in the kernel when it was written. After a kill of the process everything it
-//! says holds, and only what came later is checked. After a power cut only what lies before its recovery point does.
+//! A checkpoint speaks of bytes that were in the kernel when it was written, and names the boot of the machine that this
+//! was in. In the same boot everything it says holds, and only what came later is checked. In another one only what lies
+//! before its recovery point does: the machine may have lost the rest, and others may have been written in its place since.
 
 use std::sync::Arc;
 
@@ -21,11 +22,15 @@ use crate::{
 };
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without the boot, and with a quiet snapshot told to be of the log's end.
+const VERSION_WITHOUT_BOOT: u8 = 1;
 
 /// A log as the last checkpoint knew it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
+    /// The boot it was written in; empty where it is not known.
+    pub(crate) boot: String,
     pub(crate) topic_id: TopicId,
     pub(crate) log_start: Offset,
     pub(crate) log_end: Offset,
@@ -33,6 +38,8 @@ pub(crate) struct Checkpoint {
     /// Offsets of the two producer snapshots.
     pub(crate) latest_snapshot: Option<Offset>,
     pub(crate) synced_snapshot: Option<Offset>,
+    /// No batch of a producer with an id came after the latest snapshot.
+    pub(crate) quiet: bool,
     /// Of the active segment's index, which is stored in pieces.
     pub(crate) index_entries: usize,
     pub(crate) index_interval: u32,
@@ -52,7 +59,7 @@ pub(crate) struct SegmentRecord {
 }
 
 impl Checkpoint {
-    fn of(state: &State, topic_id: TopicId) -> Self {
+    fn of(state: &State, topic_id: TopicId, boot: &str) -> Self {
         let segments = state.segments.iter().map(|s| SegmentRecord {
             base: s.base,
             size: s.size,
@@ -61,17 +68,15 @@ impl Checkpoint {
             created: s.created,
         });
         let snapshots = &state.snapshots;
-        let latest = snapshots
-            .latest
-            .as_ref()
-            .map(|(offset, _)| if snapshots.quiet { state.log_end } else { *offset });
         Self {
+            boot: boot.to_owned(),
             topic_id,
             log_start: state.log_start,
             log_end: state.log_end,
             recovery_point: state.recovery_point,
-            latest_snapshot: latest,
+            latest_snapshot: snapshots.latest.as_ref().map(|(offset, _)| *offset),
             synced_snapshot: snapshots.synced.as_ref().map(|(offset, _)| *offset),
+            quiet: snapshots.quiet,
             index_entries: state.index.len(),
             index_interval: state.index.interval(),
             epochs: state.epochs.clone(),
@@ -79,9 +84,17 @@ impl Checkpoint {
         }
     }
 
+    /// Up to which offset it holds in the boot `boot`.
+    pub(crate) fn holds_to(&self, boot: &str) -> Offset {
+        if !boot.is_empty() && self.boot == boot { self.log_end } else { self.recovery_point }
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(96 + self.epochs.len() * 12 + self.segments.len() * 40);
+        let mut out = Vec::with_capacity(144 + self.epochs.len() * 12 + self.segments.len() * 40);
         out.push(VERSION);
+        put_count(&mut out, self.boot.len());
+        out.extend_from_slice(self.boot.as_bytes());
+        out.push(u8::from(self.quiet));
         out.extend_from_slice(self.topic_id.0.as_bytes());
         let snapshots = [self.latest_snapshot, self.synced_snapshot].map(|offset| offset.unwrap_or(-1));
         for number in [self.log_start, self.log_end, self.recovery_point, snapshots[0], snapshots[1]] {
@@ -108,7 +121,14 @@ impl Checkpoint {
     /// `None` for bytes of another version, or damaged ones.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        (reader.u8()? == VERSION).then_some(())?;
+        let (boot, quiet) = match reader.u8()? {
+            VERSION => {
+                let len = reader.count(1)?;
+                (std::str::from_utf8(reader.bytes(len)?).ok()?.to_owned(), reader.u8()? == 1)
+            }
+            VERSION_WITHOUT_BOOT => (String::new(), false),
+            _ => return None,
+        };
         let topic_id = TopicId(uuid::Uuid::from_slice(reader.bytes(16)?).ok()?);
         let (log_start, log_end, recovery_point) = (reader.i64()?, reader.i64()?, reader.i64()?);
         let known = |offset: Offset| (offset >= 0).then_some(offset);
@@ -128,12 +148,14 @@ impl Checkpoint {
         let segments: Vec<_> = (0..reader.count(40)?).map(|_| segment(&mut reader)).collect::<Option<_>>()?;
         (!segments.is_empty() && reader.0.is_empty()).then_some(())?;
         Some(Self {
+            boot,
             topic_id,
             log_start,
             log_end,
             recovery_point,
             latest_snapshot,
             synced_snapshot,
+            quiet,
             index_entries,
             index_interval,
             epochs,
@@ -153,7 +175,7 @@ pub(crate) struct Written {
 /// are committed and [`written`] was called.
 pub(crate) fn describe(reader: &LogReader, state: &State, changes: &mut Changes<'_>) -> Written {
     let partition = reader.partition();
-    let checkpoint = Checkpoint::of(state, reader.topic_id());
+    let checkpoint = Checkpoint::of(state, reader.topic_id(), &reader.shared.boot);
     changes.put(Family::Index, &names::checkpoint_key(partition), &checkpoint.to_bytes());
     describe_index(reader, state, changes);
     let snapshots = &state.snapshots;
@@ -323,21 +345,7 @@ mod tests {
 
     #[test]
     fn checkpoints_come_back_and_damage_is_noticed() {
-        let checkpoint = Checkpoint {
-            topic_id: TopicId::METADATA,
-            log_start: 3,
-            log_end: 90,
-            recovery_point: 80,
-            latest_snapshot: Some(85),
-            synced_snapshot: None,
-            index_entries: 7,
-            index_interval: 4096,
-            epochs: vec![(0, 3), (4, 50)],
-            segments: vec![
-                SegmentRecord { base: 0, size: 5, max_timestamp: 9, first_timestamp: 8, created: 7 },
-                SegmentRecord { base: 60, size: 15, max_timestamp: -1, first_timestamp: -1, created: 7 },
-            ],
-        };
+        let checkpoint = example();
         let bytes = checkpoint.to_bytes();
         assert_eq!(Checkpoint::from_bytes(&bytes), Some(checkpoint));
         for len in 0..bytes.len() {
@@ -347,6 +355,41 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[at] = 0xff;
             let _ = Checkpoint::from_bytes(&damaged);
+        }
+    }
+
+    #[test]
+    fn only_the_boot_that_wrote_it_believes_what_is_not_synced() {
+        let checkpoint = example();
+        assert_eq!(["one", "two", ""].map(|boot| checkpoint.holds_to(boot)), [90, 80, 80]);
+        let nameless = Checkpoint { boot: String::new(), ..checkpoint.clone() };
+        assert_eq!(nameless.holds_to(""), 80, "two boots without a name are not the same");
+
+        // What was written before the boot was noted: neither length, text nor flag behind the version.
+        let mut bytes = checkpoint.to_bytes();
+        bytes.drain(1..1 + 4 + 3 + 1);
+        bytes[0] = VERSION_WITHOUT_BOOT;
+        let old = Checkpoint { boot: String::new(), quiet: false, ..checkpoint };
+        assert_eq!(Checkpoint::from_bytes(&bytes), Some(old));
+    }
+
+    fn example() -> Checkpoint {
+        Checkpoint {
+            boot: "one".into(),
+            topic_id: TopicId::METADATA,
+            log_start: 3,
+            log_end: 90,
+            recovery_point: 80,
+            latest_snapshot: Some(85),
+            synced_snapshot: None,
+            quiet: true,
+            index_entries: 7,
+            index_interval: 4096,
+            epochs: vec![(0, 3), (4, 50)],
+            segments: vec![
+                SegmentRecord { base: 0, size: 5, max_timestamp: 9, first_timestamp: 8, created: 7 },
+                SegmentRecord { base: 60, size: 15, max_timestamp: -1, first_timestamp: -1, created: 7 },
+            ],
         }
     }
 }

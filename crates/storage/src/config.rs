@@ -53,7 +53,8 @@ pub struct DirOptions {
     pub max_open_files: usize,
     /// `num.recovery.threads.per.data.dir`; 0 takes one per processor.
     pub recovery_threads: usize,
-    /// Trust checkpoints as after a power cut, whatever the boot id says (tests).
+    /// Take it that the power was cut since the last run, whatever the boot id says (tests). The boot that begins so lasts
+    /// until this is given again.
     pub assume_power_cut: bool,
 }
 

@@ -27,7 +27,7 @@ use crate::{
     pin::Pin,
     reader::LogReader,
     recover::{self, Place},
-    start::{self, Start},
+    start::{self, Begun, Start},
     store::Store,
     tail::TailCache,
 };
@@ -52,7 +52,7 @@ impl LogDir {
         let meta = MetaProperties::read(&path)?.ok_or_else(|| Fault::NotFormatted { path: path.clone() })?;
         let lock = start::lock(&path)?;
         let store = damaged::open_or_begin_anew(&path, clock.wall().0)?;
-        let (start, previous_broker_epoch) = start::begin(&path, &store, options.assume_power_cut)?;
+        let Begun { start, boot, broker_epoch } = start::begin(&path, &store, options.assume_power_cut)?;
         let shared = Shared {
             texts: shared::read_texts(&path)?,
             path,
@@ -65,8 +65,9 @@ impl LogDir {
             dirty: Mutex::default(),
             checkpointing: Mutex::default(),
             start,
+            boot,
             recovery_threads: options.recovery_threads,
-            previous_broker_epoch,
+            previous_broker_epoch: broker_epoch,
             logs: Mutex::default(),
             sealed: Mutex::default(),
             deleter: Deleter::default(),
@@ -194,7 +195,7 @@ impl LogDir {
         self.checkpoint()?;
         self.write_kafka_checkpoints()?;
         self.shared.deleter.finish();
-        start::end(&self.shared.path, &self.shared.store, broker_epoch)?;
+        start::end(&self.shared.path, &self.shared.store, &self.shared.boot, broker_epoch)?;
         self.shared.store.quiesce();
         Ok(())
     }

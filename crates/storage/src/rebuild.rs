@@ -163,12 +163,16 @@ impl<'a> Rebuild<'a> {
         };
         let record = checkpoint.segments[place];
         let active = place + 1 == checkpoint.segments.len();
-        let end = checkpoint.segments.get(place + 1).map_or(checkpoint.log_end, |next| next.base);
+        // Where an append failed after it had begun a segment, that one begins behind the log's end.
+        let end =
+            checkpoint.segments.get(place + 1).map_or(Offset::MAX, |next| next.base).min(checkpoint.log_end);
         if size < record.size || (!active && size > record.size) {
             self.trusting = false;
             return Ok(everything);
         }
-        let synced = self.shared.start != Start::PowerCut || end <= checkpoint.recovery_point;
+        // Where an append failed after it had begun a segment, that one begins behind the log's end.
+        let holds_to = checkpoint.holds_to(&self.shared.boot);
+        let holds = end.min(checkpoint.log_end) <= holds_to;
         let mut from = From {
             position: record.size,
             expected: end,
@@ -176,14 +180,14 @@ impl<'a> Rebuild<'a> {
             first_timestamp: record.first_timestamp,
             index: None,
         };
-        if synced && !active && !last {
+        if holds && !active && !last {
             return Ok(from);
         }
         let Some(mut index) = self.stored_index(checkpoint, &record, active)? else {
             // Batches are as sound as the checkpoint says; their index has to be made anew, like everything's.
             return Ok(everything);
         };
-        if synced {
+        if holds {
             if active {
                 let (entries, generation) = (index.len(), index.generation());
                 self.stored = Some(Stored { base, entries, generation });
@@ -192,7 +196,7 @@ impl<'a> Rebuild<'a> {
             return Ok(from);
         }
         self.trusting = false;
-        let relative = index::relative(base, checkpoint.recovery_point).unwrap_or(0);
+        let relative = index::relative(base, holds_to).unwrap_or(0);
         let Some(entry) = index.floor(relative) else { return Ok(everything) };
         index.truncate(u64::from(entry.position));
         from.position = entry.position.into();
@@ -286,7 +290,7 @@ impl<'a> Rebuild<'a> {
                 let synced = self.shared.texts.recovery_points.get(self.partition).copied().unwrap_or(0);
                 next_base.is_none_or(|end| end > synced)
             }
-            Start::Clean | Start::SameBoot | Start::PowerCut => true,
+            Start::Clean | Start::Killed => true,
         }
     }
 

@@ -291,6 +291,8 @@ fn restore_producers(
     let mut snapshots = Snapshots::default();
     if let Some(checkpoint) = checkpoint {
         for (slot, offset) in [(1, checkpoint.synced_snapshot), (0, checkpoint.latest_snapshot)] {
+            let quiet = slot == 0 && checkpoint.quiet;
+            let offset = offset.map(|offset| if quiet { checkpoint.log_end } else { offset });
             let Some(offset) = offset.filter(|&offset| offset <= log_end) else { continue };
             let Some(bytes) = checkpoint::read_snapshot(store, reader.partition(), slot)? else { continue };
             if slot == 1 {

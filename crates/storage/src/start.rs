@@ -20,15 +20,14 @@ use crate::{
     text,
 };
 
-/// What may be believed of the checkpoints in the store.
+/// What may be believed of the checkpoints in the store. Which boot of the machine it was written in, each of them tells
+/// for itself: a start after a power cut may have died before it had looked at every log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// Everything: the last run was ours and ended cleanly.
+    /// What holds in this boot, which is everything for the logs that were closed: the last run was ours and ended cleanly.
     Clean,
-    /// Everything they say: our process was killed, the machine went on.
-    SameBoot,
-    /// What lies before their recovery points: the machine was restarted meanwhile.
-    PowerCut,
+    /// What holds in this boot: the last run was ours and did not end cleanly.
+    Killed,
     /// Nothing, but segments are sound: Kafka wrote here and ended cleanly.
     ForeignClean,
     /// Nothing: Kafka was here and did not end cleanly, or the store is new.
@@ -38,7 +37,7 @@ pub(crate) enum Start {
 impl Start {
     /// True when the store was written by the run that ended last.
     pub(crate) fn ours(self) -> bool {
-        matches!(self, Self::Clean | Self::SameBoot | Self::PowerCut)
+        matches!(self, Self::Clean | Self::Killed)
     }
 }
 
@@ -90,34 +89,33 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Fault> {
     }
 }
 
+/// How a run begins.
+pub(crate) struct Begun {
+    pub(crate) start: Start,
+    /// The boot of the machine; empty where it is not known.
+    pub(crate) boot: String,
+    /// In the marker of a clean shutdown.
+    pub(crate) broker_epoch: Option<i64>,
+}
+
 /// Finds out how the last run ended, notes that one is under way, and removes the marker of a clean shutdown.
-pub(crate) fn begin(
-    dir: &Path,
-    store: &Store,
-    assume_power_cut: bool,
-) -> Result<(Start, Option<i64>), Fault> {
+pub(crate) fn begin(dir: &Path, store: &Store, assume_power_cut: bool) -> Result<Begun, Fault> {
     let path = dir.join(names::CLEAN_SHUTDOWN);
     let marker = marker_of(&path)?;
-    let epoch = match text::read_optional(&path)? {
+    let broker_epoch = match text::read_optional(&path)? {
         Some(text) => parse_marker(&text),
         None => None,
     };
-    let boot_id = boot_id();
     let last = store.get(Family::Index, names::DIR_KEY)?.and_then(|bytes| Run::from_bytes(&bytes));
+    let boot = boot_after(&boot_id(), last.as_ref(), assume_power_cut);
     let start = match (last, marker) {
         (Some(Run { marker: Some(ours), .. }), Some(found)) if ours == found => Start::Clean,
         (_, Some(_)) => Start::ForeignClean,
-        (Some(Run { marker: None, boot_id: before }), None) => {
-            if before == boot_id && !boot_id.is_empty() && !assume_power_cut {
-                Start::SameBoot
-            } else {
-                Start::PowerCut
-            }
-        }
+        (Some(Run { marker: None, .. }), None) => Start::Killed,
         (_, None) => Start::ForeignUnclean,
     };
     let mut changes = store.changes();
-    changes.put(Family::Index, names::DIR_KEY, &Run { boot_id, marker: None }.to_bytes());
+    changes.put(Family::Index, names::DIR_KEY, &Run { boot_id: boot.clone(), marker: None }.to_bytes());
     if !start.ours() {
         // They tell of files that others have changed since; were they left, a kill would bring them back.
         changes.delete_range(Family::Index, names::CHECKPOINTS.0, names::CHECKPOINTS.1);
@@ -129,17 +127,17 @@ pub(crate) fn begin(
     } else {
         changes.commit()?;
     }
-    Ok((start, epoch))
+    Ok(Begun { start, boot, broker_epoch })
 }
 
 /// Writes the marker of a clean shutdown, and remembers that it is ours.
-pub(crate) fn end(dir: &Path, store: &Store, broker_epoch: i64) -> Result<(), Fault> {
+pub(crate) fn end(dir: &Path, store: &Store, boot: &str, broker_epoch: i64) -> Result<(), Fault> {
     let path = dir.join(names::CLEAN_SHUTDOWN);
     let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
     text::replace(&path, text.as_bytes(), true)?;
     let marker = marker_of(&path)?;
     let mut changes = store.changes();
-    changes.put(Family::Index, names::DIR_KEY, &Run { boot_id: boot_id(), marker }.to_bytes());
+    changes.put(Family::Index, names::DIR_KEY, &Run { boot_id: boot.to_owned(), marker }.to_bytes());
     changes.commit_synced()
 }
 
@@ -166,9 +164,30 @@ fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
+/// The boot this is: what the machine says, and behind a `+` the number of power cuts that were assumed in it.
+fn boot_after(machine: &str, last: Option<&Run>, assume_power_cut: bool) -> String {
+    let assumed =
+        last.and_then(|run| run.boot_id.strip_prefix(machine)?.strip_prefix('+')?.parse::<u32>().ok());
+    match assumed.unwrap_or(0).saturating_add(u32::from(assume_power_cut)) {
+        _ if machine.is_empty() => String::new(),
+        0 => machine.to_owned(),
+        cuts => format!("{machine}+{cuts}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_assumed_power_cut_begins_a_boot_that_lasts() {
+        let run = |boot_id: &str| Some(Run { boot_id: boot_id.into(), marker: None });
+        let boot = |last: &Option<Run>, cut| boot_after("abc", last.as_ref(), cut);
+        assert_eq!((boot(&None, false), boot(&run("xyz+4"), false)), ("abc".into(), "abc".into()));
+        assert_eq!((boot(&run("abc"), true), boot(&run("abc+1"), true)), ("abc+1".into(), "abc+2".into()));
+        assert_eq!(boot(&run("abc+2"), false), "abc+2");
+        assert_eq!(boot_after("", run("abc").as_ref(), true), "", "not known");
+    }
 
     #[test]
     fn a_run_comes_back_and_the_marker_is_read() {

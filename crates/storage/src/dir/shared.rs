@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     /// Held while a checkpoint is described and committed, and by whatever makes an older one wrong.
     pub(crate) checkpointing: Mutex<()>,
     pub(crate) start: Start,
+    /// The boot of the machine, as checkpoints note it; empty where it is not known.
+    pub(crate) boot: String,
     /// Read from Kafka's text files when the dir was opened.
     pub(crate) texts: Texts,
     pub(super) recovery_threads: usize,

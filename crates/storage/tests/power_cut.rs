@@ -1,0 +1,171 @@
+//! Power cuts, and what starts after them: what was acknowledged stays, whatever ends the next run, and when.
+
+mod common;
+
+use std::{fs, sync::Arc};
+
+use common::{TestDir, partition, read_all, simple, topic_id};
+use ottla_records::Stamped;
+use ottla_storage::{DirOptions, Family, LoadReport, Log, LogConfig, LogDir};
+use ottla_types::Offset;
+
+fn options() -> DirOptions {
+    DirOptions { recovery_threads: 1, ..DirOptions::default() }
+}
+
+fn after_a_power_cut() -> DirOptions {
+    DirOptions { assume_power_cut: true, ..options() }
+}
+
+fn create(files: &TestDir) -> (LogDir, Log) {
+    let dir = files.open(options());
+    let log = dir.create_log(&partition(), topic_id(), Arc::default()).expect("creates");
+    (dir, log)
+}
+
+fn reopen(files: &TestDir, options: DirOptions) -> (LogDir, Log, LoadReport) {
+    files.reopen(options, &LogConfig::default())
+}
+
+fn append(log: &mut Log, sizes: impl IntoIterator<Item = usize>) -> Vec<Stamped> {
+    let batches: Vec<Stamped> = (log.log_end()..).zip(sizes).map(|(at, size)| simple(at, size)).collect();
+    log.append(&batches).expect("appends");
+    batches
+}
+
+fn size_of(batches: &[Stamped]) -> usize {
+    batches.iter().map(Stamped::size_in_bytes).sum()
+}
+
+fn bytes_of(batches: &[Stamped]) -> Vec<u8> {
+    batches.iter().flat_map(|batch| batch.to_bytes().to_vec()).collect()
+}
+
+/// The file of the log's first segment as the device has it, where it had no more than `size` bytes.
+fn cut_to(files: &TestDir, size: usize) {
+    let path = files.path().join("topic-0/00000000000000000000.log");
+    let file = fs::File::options().write(true).open(path).expect("opens");
+    file.set_len(size as u64).expect("cuts");
+}
+
+/// A log of which the device has `lost` batches less than the last checkpoint knows; ten of them were synced.
+fn lost(files: &TestDir, lost: usize) -> Vec<Stamped> {
+    let (dir, mut log) = create(files);
+    let mut batches = append(&mut log, [30; 10]);
+    log.flush().expect("syncs");
+    batches.extend(append(&mut log, [300; 40]));
+    dir.checkpoint().expect("checkpoints");
+    drop((log, dir));
+    batches.truncate(50 - lost);
+    cut_to(files, size_of(&batches));
+    batches
+}
+
+/// The checkpoint of before the cut knows the file longer than it is, until others have been written in the place of the
+/// batches that were lost.
+#[test]
+fn what_is_written_after_a_power_cut_is_not_taken_for_what_was_lost() {
+    for (count, synced) in [(20, true), (40, true), (45, true), (20, false)] {
+        let files = TestDir::new();
+        let mut batches = lost(&files, count);
+        let (dir, mut log, _) = reopen(&files, after_a_power_cut());
+        assert_eq!(log.log_end(), batches.len() as Offset);
+        batches.extend(append(&mut log, (0..200).map(|at| 71 + at)));
+        if synced {
+            assert_eq!(log.flush().expect("syncs"), batches.len() as Offset);
+        }
+        drop((log, dir));
+        let (_dir, log, report) = reopen(&files, options());
+        assert_eq!(
+            (log.log_end(), report.truncated_bytes),
+            (batches.len() as Offset, 0),
+            "{count} were lost"
+        );
+        assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches), "{count} were lost");
+    }
+}
+
+/// A start that ends before it has opened the logs has not made them sound.
+#[test]
+fn a_power_cut_is_not_used_up_by_a_start_that_dies() {
+    let files = TestDir::new();
+    let batches = lost(&files, 0);
+    // All of the file is there but one page.
+    let path = files.path().join("topic-0/00000000000000000000.log");
+    let mut bytes = fs::read(&path).expect("reads");
+    let hole = size_of(&batches[..25]);
+    bytes[hole..hole + 400].fill(0);
+    fs::write(&path, &bytes).expect("writes");
+    drop(files.open(after_a_power_cut()));
+    let (dir, log, report) = reopen(&files, options());
+    assert_eq!((log.log_end(), report.recovered), (25, 1));
+    assert_eq!(report.truncated_bytes, size_of(&batches[25..]) as u64);
+    drop((log, dir));
+
+    // Also one that says it ended cleanly, without having opened any log.
+    let files = TestDir::new();
+    lost(&files, 0);
+    fs::write(files.path().join("topic-0/00000000000000000000.log"), &bytes).expect("writes");
+    files.open(after_a_power_cut()).close(-1).expect("closes");
+    let (dir, log, _) = reopen(&files, options());
+    assert_eq!((dir.was_clean(), log.log_end()), (true, 25));
+}
+
+#[test]
+fn what_was_checked_after_a_power_cut_is_not_checked_for_ever() {
+    let files = TestDir::new();
+    let batches = lost(&files, 0);
+    let (dir, log, report) = reopen(&files, after_a_power_cut());
+    // From the last entry of the index on.
+    assert!(report.checked_bytes >= size_of(&batches[10..]) as u64, "what was not synced");
+    dir.checkpoint().expect("checkpoints");
+    drop((log, dir));
+    let (dir, log, report) = reopen(&files, options());
+    assert_eq!((log.log_end(), report.checked_bytes, report.recovered), (50, 0, 0));
+    drop((log, dir));
+    // Nothing of it has been synced since: the next cut may lose it still.
+    let (_dir, _log, report) = reopen(&files, after_a_power_cut());
+    assert!(report.checked_bytes >= size_of(&batches[10..]) as u64);
+}
+
+#[test]
+fn a_log_that_was_closed_is_believed_in_every_boot() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    append(&mut log, [100; 30]);
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    let (dir, mut log, report) = reopen(&files, after_a_power_cut());
+    assert_eq!((dir.was_clean(), report), (true, LoadReport { logs: 1, ..LoadReport::default() }));
+    // Nothing new was checkpointed in this boot: only what came is checked.
+    let new = append(&mut log, [100; 3]);
+    drop((log, dir));
+    let (dir, log, report) = reopen(&files, options());
+    assert_eq!((log.log_end(), report.checked_bytes), (33, size_of(&new) as u64));
+    log.close().expect("closes");
+    drop(dir);
+    // The log was closed, the dir was not.
+    let (_dir, log, report) = reopen(&files, after_a_power_cut());
+    assert_eq!((log.log_end(), report.checked_bytes), (33, 0));
+}
+
+/// Checkpoints of before boots were noted are of an unknown one.
+#[test]
+fn a_checkpoint_that_names_no_boot_is_believed_as_far_as_it_was_synced() {
+    let files = TestDir::new();
+    let batches = lost(&files, 0);
+    let dir = files.open(options());
+    let key = b"c\0\x07topic-0";
+    let value = dir.store().get(Family::Index, key).expect("reads").expect("there is one");
+    let boot = 4 + usize::try_from(u32::from_le_bytes(value[1..5].try_into().expect("four"))).expect("small");
+    assert_eq!(value[0], 2);
+    let old = [&[1], &value[1 + boot + 1..]].concat();
+    let mut changes = dir.store().changes();
+    changes.put(Family::Index, key, &old);
+    changes.commit().expect("writes");
+    drop(dir);
+    let (_dir, log, report) = reopen(&files, options());
+    assert_eq!((log.log_end(), report.recovered, report.truncated_bytes), (50, 1, 0));
+    assert!(report.checked_bytes >= size_of(&batches[10..]) as u64, "what was not synced");
+    assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches));
+}
