@@ -313,6 +313,26 @@ impl Core {
         self.enter(*key, Stage::Waiting(until, reason));
     }
 
+    /// What came of a partition could not be used, or not all of it: it is asked from where it is now, and not at once.
+    /// What failed before is forgotten only when it is further now, or the same again would look like the first time.
+    pub(crate) fn stuck(
+        &mut self,
+        key: &TopicPartitionId,
+        leader_epoch: LeaderEpoch,
+        position: Position,
+        now: Millis,
+    ) {
+        let Some(followed) = self.partitions.get_mut(key) else { return };
+        if followed.leader_epoch != leader_epoch {
+            return;
+        }
+        if position.log_end > followed.position.log_end {
+            followed.failures = 0;
+        }
+        followed.position = position;
+        self.refused(key, false, now);
+    }
+
     /// A partition cannot be followed (its disk failed), until it is assigned anew.
     pub(crate) fn failed(&mut self, key: &TopicPartitionId) {
         self.enter(*key, Stage::Failed);

@@ -205,8 +205,7 @@ impl Lane {
         match followed {
             // Cut back to where it is already: asked again at once it would be told the same.
             Ok(position) if said.diverging.is_some() && position.log_end == offset => {
-                core.progressed(&said.key, epoch, position);
-                core.refused(&said.key, false, now);
+                core.stuck(&said.key, epoch, position, now);
             }
             Ok(position) => {
                 core.progressed(&said.key, epoch, position);
@@ -239,11 +238,8 @@ impl Lane {
                 );
             }
         }
-        // From where it is now, if that is somewhere else; and not at once.
         let position = replica.position();
-        let mut core = self.core.lock();
-        core.progressed(key, epoch, position);
-        core.refused(key, false, now);
+        self.core.lock().stuck(key, epoch, position, now);
     }
 
     /// Asks where the leader's logs start and end, and brings ours into that range.

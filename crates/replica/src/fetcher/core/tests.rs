@@ -86,6 +86,40 @@ fn errors_are_waited_out_longer_and_longer() {
     assert_eq!(named(&fetch(&mut core, now + 10)), [(0, 11)], "the shortest wait again");
 }
 
+/// What comes of partition 0 cannot be used; whether the next poll is given up for it, once it has waited.
+fn stuck(core: &mut Core, now: &mut i64, position: Position, wait: i64) -> bool {
+    assert!(core.answered(Millis(*now), ErrorCode::NONE, 7));
+    assert!(matches!(core.judge(&key(0), ErrorCode::NONE, Millis(*now)), Verdict::Use(..)));
+    core.stuck(&key(0), 3, position, Millis(*now));
+    fetch(core, *now);
+    assert_eq!(core.interrupt_at(Millis(*now)), Some(Millis(*now + wait)));
+    *now += wait;
+    core.interrupt_at(Millis(*now));
+    let given_up = core.is_left_out();
+    assert!(core.answered(Millis(*now), ErrorCode::NONE, 7));
+    assert_eq!(named(&fetch(core, *now)), [(0, position.log_end)]);
+    given_up
+}
+
+#[test]
+fn what_cannot_be_used_waits_longer_each_time_and_in_the_end_for_the_poll() {
+    let (mut core, mut now) = (core(2), 0);
+    fetch(&mut core, now);
+    for wait in [10, 20, 40, 80, 160] {
+        assert!(stuck(&mut core, &mut now, at(10), wait));
+    }
+    for wait in [320, 640, 1000, 1000] {
+        assert!(!stuck(&mut core, &mut now, at(10), wait));
+    }
+    assert!(!stuck(&mut core, &mut now, at(9), 1000), "somewhere else, but no further");
+    assert!(stuck(&mut core, &mut now, at(11), 10), "a part of it could be used");
+    // It is followed anew: what was said in the term before is nothing against it.
+    assert!(core.answered(Millis(now), ErrorCode::NONE, 7));
+    core.assign(key(0), 4, at(8));
+    core.stuck(&key(0), 3, at(12), Millis(now));
+    assert_eq!(named(&fetch(&mut core, now)), [(0, 8)]);
+}
+
 #[test]
 fn answers_to_earlier_assignments_are_ignored() {
     let mut core = core(1);
