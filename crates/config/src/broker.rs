@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     cross,
-    listeners::{Listeners, parse_host_port},
+    listeners::{Listeners, parse_server},
     settings::{Layers, Overrides},
     topic::TopicConfig,
 };
@@ -324,7 +324,7 @@ impl Quorum {
         let mut voters = Vec::new();
         for entry in layers.list("controller.quorum.voters") {
             let parsed = entry.split_once('@').and_then(|(id, address)| {
-                let (host, port) = parse_host_port(address)?;
+                let (host, port) = parse_server(address)?;
                 Some(Voter { id: id.parse().ok()?, host, port })
             });
             match parsed {
@@ -338,7 +338,7 @@ impl Quorum {
         }
         let mut bootstrap_servers = Vec::new();
         for entry in layers.list("controller.quorum.bootstrap.servers") {
-            match parse_host_port(&entry).filter(|(host, _)| !host.is_empty()) {
+            match parse_server(&entry).filter(|(host, _)| !host.is_empty()) {
                 Some(server) => bootstrap_servers.push(server),
                 None => rules.push(Rule::new(
                     "controller.quorum.bootstrap.servers",

@@ -2,20 +2,18 @@
 
 use crate::{
     broker::{BrokerConfig, Rule},
-    listeners::Endpoint,
     settings::Layers,
 };
+
+mod listeners;
 
 pub(crate) fn check(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule>) {
     not_empty(layers, rules);
     node_id(config, layers, rules);
-    controller_listeners(config, layers, rules);
-    distinct_listeners(config, rules);
-    if config.is_broker {
-        advertised(config, rules);
-    }
-    voters(config, rules);
+    listeners::check(config, layers, rules);
+    voters(config, layers, rules);
     auto_join(config, rules);
+    cordoned(config, layers, rules);
     limits(config, layers, rules);
 }
 
@@ -23,7 +21,13 @@ fn not_empty(layers: &Layers, rules: &mut Vec<Rule>) {
     let values = [
         ("process.roles", "[broker, controller]", "use broker,controller for a node that is both"),
         ("listeners", "any non-empty value", "remove the line for PLAINTEXT://:9092"),
+        (
+            "advertised.listeners",
+            "any non-empty value",
+            "remove it, or name the addresses clients connect to",
+        ),
         ("log.dirs", "any non-empty value", "name a directory"),
+        ("log.dir", "any non-empty value", "name a directory"),
         ("controller.listener.names", "any non-empty value", "use CONTROLLER"),
     ];
     for (key, valid, remedy) in values {
@@ -57,129 +61,15 @@ fn node_id(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule>) {
     }
 }
 
-fn controller_listeners(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule>) {
-    let listeners = &config.listeners;
-    if listeners.controllers.is_empty() || listeners.listeners.is_empty() {
-        return;
-    }
-    let any = listeners.listeners.iter().any(|listener| listener.is_controller);
-    let all = listeners.listeners.iter().all(|listener| listener.is_controller);
-    let first = &listeners.controllers[0];
-    if config.is_controller && !any {
-        rules.push(Rule::new(
-            "listeners",
-            "controller.listener.names must contain at least one value appearing in the 'listeners' configuration \
-             when running the KRaft controller role",
-            format!("add {first}://:9093 to listeners"),
-        ));
-    }
-    if config.is_controller && !config.is_broker && !all {
-        rules.push(Rule::new(
-            "listeners",
-            "The listeners config must only contain KRaft controller listeners from controller.listener.names when \
-             process.roles=controller",
-            "remove the others, or set process.roles=broker,controller",
-        ));
-    }
-    if config.is_broker && !config.is_controller && any {
-        rules.push(Rule::new(
-            "listeners",
-            "The controller.listener.names config must not contain a value appearing in the 'listeners' configuration \
-             when running KRaft with just the broker role",
-            format!("remove {first} from listeners, or set process.roles=broker,controller"),
-        ));
-    }
-    let named = layers.text("inter.broker.listener.name").map(|name| name.to_uppercase());
-    if let Some(name) = named.filter(|name| config.is_broker && listeners.controllers.contains(name)) {
-        rules.push(Rule::new(
-            "inter.broker.listener.name",
-            format!("inter.broker.listener.name must not be a listener of the controller, but it is {name}"),
-            "name the listener brokers use among themselves, such as PLAINTEXT",
-        ));
-    }
-}
-
-fn distinct_listeners(config: &BrokerConfig, rules: &mut Vec<Rule>) {
-    let endpoints: Vec<&Endpoint> =
-        config.listeners.listeners.iter().map(|listener| &listener.endpoint).collect();
-    let shown = || endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    for (index, one) in endpoints.iter().enumerate() {
-        for other in &endpoints[..index] {
-            if one.name == other.name {
-                rules.push(Rule::new(
-                    "listeners",
-                    format!("Each listener must have a different name, listeners: {}", shown()),
-                    format!("rename one {}", one.name),
-                ));
-            }
-            // Two addresses of one family on one port; the families may share it.
-            if one.port == other.port && one.port != 0 && one.host.contains(':') == other.host.contains(':') {
-                rules.push(Rule::new(
-                    "listeners",
-                    format!(
-                        "If you have two listeners on the same port then one needs to be IPv4 and the other IPv6, \
-                         listeners: {}, port: {}",
-                        shown(),
-                        one.port
-                    ),
-                    "give one another port",
-                ));
-            }
-        }
-    }
-}
-
-fn advertised(config: &BrokerConfig, rules: &mut Vec<Rule>) {
-    let listeners = &config.listeners;
-    for endpoint in &listeners.advertised {
-        if matches!(endpoint.host.as_str(), "0.0.0.0" | "::") && endpoint.host != "::" {
-            rules.push(Rule::new(
-                "advertised.listeners",
-                "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.",
-                format!("set advertised.listeners={}://localhost:{} or a name clients can reach", endpoint.name, endpoint.port),
-            ));
-        }
-        if listeners.listeners.iter().all(|listener| listener.endpoint.name != endpoint.name)
-            && !listeners.controllers.contains(&endpoint.name)
-        {
-            rules.push(Rule::new(
-                "advertised.listeners",
-                format!(
-                    "advertised.listeners listener names must be equal to or a subset of the ones defined in \
-                     listeners, but {} is not one of them",
-                    endpoint.name
-                ),
-                format!("add {}://:{} to listeners, or remove it here", endpoint.name, endpoint.port),
-            ));
-        }
-    }
-    let Some(name) = &listeners.inter_broker else { return };
-    if listeners.protocol(name).is_some()
-        && listeners.advertised.iter().all(|endpoint| endpoint.name != *name)
-    {
-        let options: Vec<&str> = listeners.advertised.iter().map(|endpoint| endpoint.name.as_str()).collect();
-        rules.push(Rule::new(
-            "inter.broker.listener.name",
-            format!(
-                "inter.broker.listener.name must be a listener name defined in advertised.listeners. The valid \
-                 options based on currently configured listeners are {}",
-                options.join(",")
-            ),
-            match options.first() {
-                Some(option) => format!("set inter.broker.listener.name={option}"),
-                None => format!("add {name}://:9092 to listeners"),
-            },
-        ));
-    }
-}
-
-fn voters(config: &BrokerConfig, rules: &mut Vec<Rule>) {
+fn voters(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule>) {
     const KEY: &str = "controller.quorum.voters";
     let quorum = &config.quorum;
     let ids: Vec<String> = quorum.voters.iter().map(|voter| voter.id.to_string()).collect();
     let is_voter = quorum.voters.iter().any(|voter| voter.id == config.node_id);
     let (id, shown) = (config.node_id, ids.join(","));
-    if config.is_controller && !ids.is_empty() && !is_voter {
+    // Without a node id, that is what is told.
+    let is_numbered = layers.set_text("node.id").is_some();
+    if config.is_controller && is_numbered && !ids.is_empty() && !is_voter {
         rules.push(Rule::new(
             KEY,
             format!(
@@ -220,6 +110,25 @@ fn auto_join(config: &BrokerConfig, rules: &mut Vec<Rule>) {
     }
 }
 
+fn cordoned(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule>) {
+    const KEY: &str = "cordoned.log.dirs";
+    let (named, dirs) = (layers.list(KEY), &config.dirs.log_dirs);
+    let missing: Vec<&str> = named.iter().filter(|dir| !dirs.contains(dir)).map(String::as_str).collect();
+    let problem = if named.iter().any(|dir| dir == "*") {
+        let problem = "When cordoned.log.dirs is set to *, it must not contain other values";
+        (named.len() > 1).then(|| problem.to_owned())
+    } else {
+        (!missing.is_empty()).then(|| {
+            format!(
+                "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : {}",
+                missing.join(", ")
+            )
+        })
+    };
+    rules
+        .extend(problem.map(|problem| Rule::new(KEY, problem, "name directories of log.dirs, or * for all")));
+}
+
 fn limits(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule>) {
     let mut must = |holds: bool, key: &'static str, problem: &str, remedy: &str| {
         if !holds {
@@ -256,6 +165,17 @@ fn limits(config: &BrokerConfig, layers: &Layers, rules: &mut Vec<Rule>) {
         "max.connections.per.ip",
         "max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.",
         "raise it",
+    );
+    let (idle, delay) =
+        (connections.connections_max_idle_ms, layers.number("connection.failed.authentication.delay.ms"));
+    must(
+        idle < 0 || delay < idle,
+        "connections.max.idle.ms",
+        &format!(
+            "connection.failed.authentication.delay.ms={delay} should always be less than connections.max.idle.ms={idle} \
+             to prevent failed authentication responses from timing out"
+        ),
+        "raise it, or use -1 for connections that may stay idle for ever",
     );
     let wait = layers.number("replica.fetch.wait.max.ms");
     must(

@@ -34,9 +34,24 @@ pub fn key_of(variable: &str) -> Option<String> {
     Some(rest.to_lowercase().replace('_', ".").replace("...", "-").replace("..", "_"))
 }
 
+/// The variable that sets a key.
+#[must_use]
+pub(crate) fn variable_of(key: &str) -> String {
+    let name = key.replace('_', "__").replace('-', "___").replace('.', "_");
+    format!("KAFKA_{}", name.to_uppercase())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::key_of;
+    use super::{key_of, variable_of};
+
+    #[test]
+    fn a_key_is_set_by_its_variable() {
+        for key in ["log.dirs", "a_b", "a-b.c", "listener.name.secure.scram-sha-256.sasl.jaas.config"] {
+            assert_eq!(key_of(&variable_of(key)).as_deref(), Some(key));
+        }
+        assert_eq!(variable_of("log.dirs"), "KAFKA_LOG_DIRS");
+    }
 
     #[test]
     fn as_the_image_maps_them() {

@@ -101,7 +101,7 @@ pub enum Range {
     OneOfAnyCase(&'static [&'static str]),
     /// A list of some of these words.
     ListOf(&'static [&'static str]),
-    /// A list with something in it.
+    /// A list without empty entries.
     NonEmptyList,
     /// Text with something in it.
     NonEmpty,
@@ -199,7 +199,7 @@ impl Key {
             Range::OneOf(words) => words.join(", "),
             Range::OneOfAnyCase(words) => format!("{} (in any case)", words.join(", ")),
             Range::ListOf(words) => format!("a list of {}", words.join(", ")),
-            Range::NonEmptyList => "a list with something in it".into(),
+            Range::NonEmptyList => "a list without empty entries".into(),
             Range::NonEmpty => "a text with something in it".into(),
             Range::ThrottledReplicas => "* or partition:broker, ...".into(),
             Range::OffsetReset => "latest, earliest or by_duration:PnDTnHnMn.nS".into(),

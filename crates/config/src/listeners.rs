@@ -82,23 +82,32 @@ impl Endpoint {
     pub fn parse(text: &str) -> Option<Self> {
         let (name, address) = text.split_once("://")?;
         let (host, port) = parse_host_port(address)?;
-        let valid = |c: char| c.is_ascii_alphanumeric() || "-%._:".contains(c);
-        if name.is_empty() || !host.chars().all(valid) {
-            return None;
-        }
-        Some(Self { name: name.to_uppercase(), host, port })
+        (!name.is_empty()).then(|| Self { name: name.to_uppercase(), host, port })
     }
 }
 
 /// Reads `host:port`, the host of an IPv6 address in brackets or not; the host may be empty.
 #[must_use]
-pub(crate) fn parse_host_port(text: &str) -> Option<(String, u16)> {
+fn parse_host_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
         Some(inside) => inside.strip_suffix(']')?,
         None => host,
     };
-    Some((host.to_owned(), port.parse().ok()?))
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = host.chars().all(|c| c == ':' || is_of_a_name(c));
+    if is_number && is_host { Some((host.to_owned(), port.parse().ok()?)) } else { None }
+}
+
+/// Reads the address of another server: `host:port`, before which Kafka lets a name stand, as in `PLAINTEXT://host:port`.
+#[must_use]
+pub(crate) fn parse_server(text: &str) -> Option<(String, u16)> {
+    let behind_name = text.split_once("://").filter(|(name, _)| name.chars().all(is_of_a_name));
+    parse_host_port(behind_name.map_or(text, |(_, address)| address))
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-%._".contains(c)
 }
 
 /// A socket the process accepts connections on.
@@ -277,8 +286,22 @@ mod tests {
             "A://h:-1",
             "A://h h:1",
             "A://[::1:9",
+            "A://h:+1",
+            "A://B://h:1",
         ] {
             assert_eq!(Endpoint::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn servers_may_have_a_name_before_them() {
+        let server = |host: &str, port| Some((host.to_owned(), port));
+        for text in ["localhost:1", "CONTROLLER://localhost:1", "://localhost:1"] {
+            assert_eq!(parse_server(text), server("localhost", 1), "{text}");
+        }
+        assert_eq!(parse_server("A-1://[::1]:9093"), server("::1", 9093));
+        for text in ["a:1;2@b:2", "a b:1", "A B://h:1", "A://B://h:1", "h", "h:", "h:+1", "h:70000"] {
+            assert_eq!(parse_server(text), None, "{text}");
         }
     }
 }

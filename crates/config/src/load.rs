@@ -8,7 +8,7 @@ use crate::{
     key::{Key, Kind, Scope, Status},
     properties,
     provider::{self, Flat},
-    settings::{Layers, Origin, Settings},
+    settings::{Layers, Origin, Setting, Settings},
     table,
     value::Value,
 };
@@ -140,11 +140,14 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigErrors> {
         }
     }
     if inputs.file.is_none() {
-        zero_config(&mut sources);
+        zero::config(&mut sources);
     }
     let mut settings = provider::merge(&sources);
     mirror_node_id(&mut settings);
-    let errors = check_values(&settings);
+    let mut errors = check_providers(&settings);
+    if errors.is_empty() {
+        errors = check_values(&settings);
+    }
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
@@ -178,70 +181,6 @@ fn read_arguments(overrides: &[String], into: &mut Flat) -> Result<(), ConfigErr
     Ok(())
 }
 
-/// The one-node cluster that starts without a file. What the environment or an argument sets stays as it is set, and
-/// the addresses around it follow.
-fn zero_config(sources: &mut [Flat]) {
-    let (defaults, set) = sources.split_first_mut().expect("four sources");
-    let text =
-        |key: &str| set.iter().rev().find_map(|source| source.settings.get(key)).map(|set| set.text.clone());
-    let mut default = |key: &str, value: String| defaults.set(key, value, Origin::ZeroConfig);
-    let roles = text("process.roles");
-    let combined =
-        roles.as_deref().is_none_or(|roles| roles.contains("broker") && roles.contains("controller"));
-    default("process.roles", "broker,controller".into());
-    default("controller.listener.names", "CONTROLLER".into());
-    if text("broker.id").is_none() {
-        default("node.id", "1".into());
-    }
-    default("log.dirs", "./data".into());
-    if text("log.dir").is_some() {
-        defaults.settings.remove("log.dirs");
-    }
-    for key in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
-        defaults.set(format!("{key}.replication.factor"), "1", Origin::ZeroConfig);
-    }
-    for key in ["transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr"] {
-        defaults.set(key, "1", Origin::ZeroConfig);
-    }
-    if combined {
-        zero_config_listeners(defaults, set, &text("listeners"), &text("advertised.listeners"));
-    }
-}
-
-/// Port 9092 for clients, advertised as localhost; the controller on loopback. Where clients' listeners are given,
-/// the controller takes a port the system chooses, so that two processes on one machine do not collide.
-fn zero_config_listeners(
-    defaults: &mut Flat,
-    set: &mut [Flat],
-    listeners: &Option<String>,
-    advertised: &Option<String>,
-) {
-    let is_set = |key: &str| set.iter().any(|source| source.settings.contains_key(key));
-    let names_controller = is_set("controller.listener.names");
-    match (listeners, advertised) {
-        (None, None) => {
-            defaults.set("listeners", "PLAINTEXT://:9092,CONTROLLER://127.0.0.1:9093", Origin::ZeroConfig);
-            defaults.set("advertised.listeners", "PLAINTEXT://localhost:9092", Origin::ZeroConfig);
-        }
-        (None, Some(advertised)) => {
-            // As the image's scripts: listen on all addresses, on the ports that are advertised.
-            let entries =
-                advertised.split(',').filter_map(|entry| crate::listeners::Endpoint::parse(entry.trim()));
-            let mut entries: Vec<String> =
-                entries.map(|endpoint| format!("{}://0.0.0.0:{}", endpoint.name, endpoint.port)).collect();
-            entries.push("CONTROLLER://127.0.0.1:0".into());
-            defaults.set("listeners", entries.join(","), Origin::ZeroConfig);
-        }
-        (Some(listeners), _) if !names_controller && !listeners.to_uppercase().contains("CONTROLLER://") => {
-            let source = set.iter_mut().rev().find(|source| source.settings.contains_key("listeners"));
-            let setting = source.and_then(|source| source.settings.get_mut("listeners"));
-            let setting = setting.expect("the text came from there");
-            setting.text = format!("{},CONTROLLER://127.0.0.1:0", setting.text.trim_end_matches([',', ' ']));
-        }
-        (Some(_), _) => {}
-    }
-}
-
 /// `node.id` and the older `broker.id` stand in for each other.
 fn mirror_node_id(settings: &mut Settings) {
     for (set, missing) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
@@ -252,24 +191,47 @@ fn mirror_node_id(settings: &mut Settings) {
 }
 
 fn check_values(settings: &Settings) -> Vec<ConfigError> {
-    let mut errors = Vec::new();
-    for (name, setting) in settings.iter() {
-        let Some(key) = table::find_broker(name) else { continue };
-        if matches!(setting.origin, Origin::Derived(_)) {
-            continue;
-        }
-        if let Err(problem) = Value::parse(key, &setting.text) {
-            let hidden = key.kind == Kind::Password;
-            errors.push(ConfigError::Value {
-                key: name.to_owned(),
-                value: if hidden { "[hidden]".into() } else { setting.text.clone() },
-                origin: setting.origin.clone(),
-                problem: shorten(&problem).to_owned(),
-                remedy: remedy(key, &setting.text),
-            });
-        }
+    let bad = known(settings).filter_map(|(name, setting, key)| {
+        let problem = Value::parse(key, &setting.text).err()?;
+        Some(bad_value(name, setting, key, shorten(&problem), remedy(key, &setting.text)))
+    });
+    bad.collect()
+}
+
+/// Values that somebody else was to fill in: as they stand they would be taken for paths and names.
+fn check_providers(settings: &Settings) -> Vec<ConfigError> {
+    let providers = settings.text("config.providers").unwrap_or_default();
+    let marks: Vec<String> = providers
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(|name| format!("${{{name}:"))
+        .collect();
+    let unfilled = known(settings)
+        .filter(|(_, setting, _)| marks.iter().any(|mark| setting.text.contains(mark.as_str())))
+        .map(|(name, setting, key)| {
+            let variable = environment::variable_of(name);
+            let remedy = format!("write the value itself, or set {variable} in the environment");
+            bad_value(name, setting, key, "config providers are not supported yet", remedy)
+        });
+    unfilled.collect()
+}
+
+/// What was set of the keys that mean something; what one key took from another is not looked at twice.
+fn known(settings: &Settings) -> impl Iterator<Item = (&str, &Setting, &'static Key)> {
+    let set = settings.iter().filter(|(_, setting)| !matches!(setting.origin, Origin::Derived(_)));
+    set.filter_map(|(name, setting)| Some((name, setting, table::find_broker(name)?)))
+}
+
+fn bad_value(name: &str, setting: &Setting, key: &Key, problem: &str, remedy: String) -> ConfigError {
+    let hidden = key.kind == Kind::Password;
+    ConfigError::Value {
+        key: name.to_owned(),
+        value: if hidden { "[hidden]".into() } else { setting.text.clone() },
+        origin: setting.origin.clone(),
+        problem: problem.trim_end_matches('.').to_owned(),
+        remedy,
     }
-    errors
 }
 
 /// Kafka's message without key and value, which the error names anyway.
@@ -349,6 +311,8 @@ fn warning(name: &str, origin: &Origin) -> Option<String> {
         None => format!("{origin}: unknown key {name} has no effect"),
     })
 }
+
+mod zero;
 
 #[cfg(test)]
 mod tests;

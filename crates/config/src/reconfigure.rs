@@ -63,29 +63,10 @@ fn required(now: &Layers, next: &Layers) -> Result<(), String> {
         Some(rule) => return Err(format!("requirement failed: {}", rule.problem)),
         None => {}
     }
-    match cordoned(next).or_else(|| cleaner_buffer(next)) {
+    match cleaner_buffer(next) {
         Some(problem) => Err(format!("requirement failed: {problem}")),
         None => Ok(()),
     }
-}
-
-fn cordoned(next: &Layers) -> Option<String> {
-    let (named, dirs) = (next.list("cordoned.log.dirs"), next.list(log_dirs_key(next)));
-    if named.iter().any(|dir| dir == "*") {
-        let problem = "When cordoned.log.dirs is set to *, it must not contain other values";
-        return (named.len() > 1).then(|| problem.to_owned());
-    }
-    let missing: Vec<&str> = named.iter().filter(|dir| !dirs.contains(dir)).map(String::as_str).collect();
-    (!missing.is_empty()).then(|| {
-        format!(
-            "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : {}",
-            missing.join(", ")
-        )
-    })
-}
-
-fn log_dirs_key(layers: &Layers) -> &'static str {
-    if layers.set_text("log.dirs").is_some() { "log.dirs" } else { "log.dir" }
 }
 
 fn cleaner_buffer(next: &Layers) -> Option<String> {

@@ -55,9 +55,9 @@ fn read(key: &Key, text: &str) -> Result<Value, String> {
         Kind::Int => number(trimmed.parse::<i32>().ok().map(i64::from)),
         Kind::Short => number(trimmed.parse::<i16>().ok().map(i64::from)),
         Kind::Long => number(trimmed.parse().ok()),
-        Kind::Double => {
-            trimmed.parse().map(Value::Real).map_err(|_| invalid(key, text, "Not a number of type DOUBLE"))
-        }
+        Kind::Double => read_double(trimmed)
+            .map(Value::Real)
+            .ok_or_else(|| invalid(key, text, "Not a number of type DOUBLE")),
         Kind::List if trimmed.is_empty() => Ok(Value::List(Vec::new())),
         Kind::List => Ok(Value::List(trimmed.split(',').map(|item| java_trim(item).to_owned()).collect())),
         Kind::String | Kind::Class => Ok(Value::Text(trimmed.to_owned())),
@@ -176,6 +176,16 @@ impl fmt::Display for Value {
     }
 }
 
+/// As Java's `Double.parseDouble`, but for hexadecimal ones: a letter of the type may end it, and what is no number has
+/// one spelling.
+fn read_double(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if unsigned.starts_with(|c: char| c == '.' || c.is_ascii_digit()) {
+        return text.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(text).parse().ok();
+    }
+    matches!(unsigned, "NaN" | "Infinity").then(|| text.parse().ok())?
+}
+
 /// As Java's `Double.toString`: decimal from 10^-3 to 10^7, otherwise with an exponent.
 fn java_double(value: f64) -> String {
     if value.is_nan() {
@@ -226,6 +236,15 @@ mod tests {
         assert_eq!(canonical("log.retention.ms", " 5 "), Ok("5".into()));
         assert_eq!(canonical("sasl.enabled.mechanisms", "PLAIN , SCRAM"), Ok("PLAIN,SCRAM".into()));
         assert_eq!(canonical("log.cleaner.min.cleanable.ratio", ".25"), Ok("0.25".into()));
+        let double = |text| canonical("log.cleaner.io.max.bytes.per.second", text);
+        for (text, value) in
+            [("0.5f", "0.5"), ("1e3D", "1000.0"), ("-2.", "-2.0"), ("NaN", "NaN"), ("-Infinity", "-Infinity")]
+        {
+            assert_eq!(double(text).as_deref(), Ok(value), "{text}");
+        }
+        for text in ["nan", "inf", "infinity", "INFINITY", "0.5ff", "f", ".", "", "+", "1_0"] {
+            assert!(double(text).is_err(), "{text}");
+        }
         assert_eq!(canonical("log.preallocate", "TRUE"), Ok("true".into()));
         assert_eq!(canonical("log.cleanup.policy", ""), Ok(String::new()));
     }

@@ -58,6 +58,39 @@ fn without_a_file_addresses_follow_what_is_set() {
     let loaded = bare(&[("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://kafka:29092,")], &[]).unwrap();
     assert_eq!(listeners(&loaded), ["PLAINTEXT://0.0.0.0:29092", "CONTROLLER://127.0.0.1:0"]);
     assert_eq!(advertised(&loaded), ["PLAINTEXT://kafka:29092"]);
+    for (variable, key) in [
+        ("KAFKA_ADVERTISED_LISTENERS", "advertised.listeners"),
+        ("KAFKA_LISTENERS", "listeners"),
+        ("KAFKA_LOG_DIR", "log.dir"),
+    ] {
+        let errors = bare(&[(variable, " ")], &[]).map(|loaded| loaded.broker).unwrap_err();
+        let problem =
+            format!("environment variable {variable}: {key}=\" \": Configuration '{key}' must not be empty");
+        assert!(errors.starts_with(&problem) && errors.lines().count() == 1, "{errors}");
+    }
+}
+
+/// Compose files for Kafka map the clients' listeners; the controller's is not in them.
+#[test]
+fn without_a_file_the_controllers_listener_needs_no_entry_in_the_map() {
+    const MAP: &str = "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP";
+    let compose = [
+        ("KAFKA_BROKER_ID", "1"),
+        ("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://kafka:29092,PLAINTEXT_HOST://localhost:29192"),
+        (MAP, "PLAINTEXT:PLAINTEXT,PLAINTEXT_HOST:PLAINTEXT"),
+    ];
+    let loaded = bare(&compose, &[]).unwrap();
+    assert_eq!(
+        listeners(&loaded),
+        ["PLAINTEXT://0.0.0.0:29092", "PLAINTEXT_HOST://0.0.0.0:29192", "CONTROLLER://127.0.0.1:0"]
+    );
+    assert_eq!(loaded.broker.listeners.protocol("CONTROLLER"), Some(SecurityProtocol::Plaintext));
+    // Who maps it, or has it among the listeners, knows what it shall speak.
+    let mapped = bare(&[(MAP, "PLAINTEXT:PLAINTEXT,controller:SSL")], &[]).unwrap();
+    assert_eq!(mapped.broker.listeners.protocol("CONTROLLER"), Some(SecurityProtocol::Ssl));
+    let own = [("KAFKA_LISTENERS", "PLAINTEXT://:1,CONTROLLER://:2"), (MAP, "PLAINTEXT:PLAINTEXT")];
+    let refused = bare(&own, &[]).map(|loaded| loaded.broker).unwrap_err();
+    assert!(refused.contains("No security protocol defined for listener CONTROLLER"), "{refused}");
 }
 
 #[test]
@@ -189,6 +222,28 @@ const RULES: &[(&str, &str)] = &[
     ("listeners=PLAINTEXT:localhost:9092", "Unable to parse PLAINTEXT:localhost:9092 to a broker endpoint"),
     ("listeners=", "Configuration 'listeners' must not be empty."),
     ("log.dirs=", "Configuration 'log.dirs' must not be empty."),
+    ("log.dir=", "Configuration 'log.dir' must not be empty."),
+    ("advertised.listeners=", "Configuration 'advertised.listeners' must not be empty."),
+    ("listeners=PLAINTEXT://:1,,CONTROLLER://:2", "Configuration 'listeners' values must not be empty"),
+    ("log.dirs=/a,", "Configuration 'log.dirs' values must not be empty"),
+    ("log.dir=/a,,/b", "Configuration 'log.dir' values must not be empty"),
+    ("cordoned.log.dirs=/x", "All entries in cordoned.log.dirs must be present in log.dirs or log.dir."),
+    ("log.dirs=/a,/b\ncordoned.log.dirs=*,/a", "it must not contain other values"),
+    ("connections.max.idle.ms=0", "connection.failed.authentication.delay.ms=100 should always be less than"),
+    ("advertised.listeners=PLAINTEXT://a:1,PLAINTEXT://b:2", "Each listener must have a different name"),
+    (
+        "process.roles=controller\nlisteners=CONTROLLER://:9093\nadvertised.listeners=CONTROLLER://0.0.0.0:9093",
+        "cannot use the nonroutable meta-address 0.0.0.0",
+    ),
+    (
+        "controller.quorum.voters=1@localhost:29093;2@localhost:29094",
+        "Failed to parse entry 1@localhost:29093;2@",
+    ),
+    ("controller.quorum.bootstrap.servers=a;b:1", "Failed to parse host name from a;b:1"),
+    (
+        "replica.selector.class=com.example.S",
+        "replica.selector.class=\"com.example.S\": String must be one of",
+    ),
     ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "cannot use the nonroutable meta-address 0.0.0.0"),
     ("advertised.listeners=SSL://h:1", "must be equal to or a subset of the ones defined in listeners"),
     ("inter.broker.listener.name=CONTROLLER", "must be a listener name defined in advertised.listeners."),
@@ -232,12 +287,21 @@ fn what_kafka_tolerates_is_tolerated() {
         "log.retention.minutes=-5",
         "log.dirs=/a,/a",
         "socket.send.buffer.bytes=-1",
+        "connections.max.idle.ms=-1",
+        "log.dirs=/a,/b\ncordoned.log.dirs=/b",
+        "cordoned.log.dirs=*",
+        "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector",
     ] {
         with(line).unwrap();
     }
     let loaded = with("log.dirs=/a, /a,/b\nmetadata.log.dir=/m").unwrap();
     assert_eq!(loaded.broker.dirs.log_dirs, ["/a", "/b"]);
     assert_eq!(loaded.broker.dirs.metadata_log_dir, "/m");
+    let servers = "controller.quorum.bootstrap.servers=CONTROLLER://localhost:1,b:2";
+    let quorum = with(&format!("controller.quorum.voters=1@CONTROLLER://localhost:1\n{servers}")).unwrap();
+    let quorum = quorum.broker.quorum;
+    assert_eq!((quorum.voters[0].host.as_str(), quorum.voters[0].port), ("localhost", 1));
+    assert_eq!(quorum.bootstrap_servers, [("localhost".to_owned(), 1), ("b".to_owned(), 2)]);
     let loaded = with("log.dirs=/a,/b\nmetadata.log.dir=/b/").unwrap();
     assert_eq!(loaded.broker.dirs.metadata_log_dir, "/b", "one of them, whatever its spelling");
 }
@@ -255,6 +319,47 @@ fn each_key_is_warned_about_once() {
             "server.properties:9: unknown key my.plugin has no effect",
         ]
     );
+}
+
+#[test]
+fn what_only_follows_from_an_error_is_not_said_beside_it() {
+    for (text, only) in [
+        ("listeners=FOO://:29092,CONTROLLER://:29093", "No security protocol defined for listener FOO"),
+        ("listeners=PLAINTEXT:29092,CONTROLLER://:29093", "Unable to parse PLAINTEXT:29092"),
+        ("advertised.listeners=PLAINTEXT", "Unable to parse PLAINTEXT to a broker endpoint"),
+    ] {
+        let errors = error(text);
+        assert!(errors.contains(only) && errors.lines().count() == 1, "{text}: {errors}");
+    }
+    let unnumbered = BASE.replace("node.id=1\n", "");
+    let file = Some(FileText { path: "server.properties", text: &unnumbered });
+    let errors =
+        load(&Inputs { file, ..Inputs::default() }).map(|loaded| loaded.broker).unwrap_err().to_string();
+    assert!(errors.contains("\"node.id\" which has no default") && errors.lines().count() == 1, "{errors}");
+}
+
+#[test]
+fn values_that_a_provider_was_to_fill_in_are_refused() {
+    let providers =
+        "config.providers=env,file\nconfig.providers.env.class=org.apache.kafka.EnvVarConfigProvider";
+    assert_eq!(
+        error(&format!("{providers}\nlog.dirs=/a/${{env:DATA_DIR}}\nssl.key.password=${{file:/f:pw}}")),
+        "server.properties:9: log.dirs=\"/a/${env:DATA_DIR}\": config providers are not supported yet; \
+         write the value itself, or set KAFKA_LOG_DIRS in the environment\n\
+         server.properties:10: ssl.key.password=\"[hidden]\": config providers are not supported yet; \
+         write the value itself, or set KAFKA_SSL_KEY_PASSWORD in the environment"
+    );
+    // What names no provider is a text like any other, as in Kafka.
+    with(&format!("{providers}\nlog.dirs=/a/${{vault:x}}")).unwrap();
+    with("log.dirs=/a/${env:x}").unwrap();
+}
+
+#[test]
+fn what_is_not_enforced_is_said_so() {
+    let warnings = with("authorizer.class.name=a.B\nlog.cleanup.policy=compact").unwrap().warnings;
+    assert!(warnings[0].contains("authorizer.class.name") && warnings[0].contains("ACLs are NOT enforced"));
+    assert!(warnings[1].contains("log.cleanup.policy is known but has no effect yet"), "{warnings:?}");
+    assert_eq!(warnings.len(), 2);
 }
 
 #[test]

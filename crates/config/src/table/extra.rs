@@ -6,7 +6,7 @@ use super::keys;
 
 keys! { EXTRA: Broker;
     accepted "allow.everyone.if.no.acl.found": Unknown = null, Any, Medium, ReadOnly, internal;
-        "Lets everybody use a resource that has no ACL."
+        "ACLs are NOT enforced. With them, lets everybody use a resource that has no ACL."
     done "follower.replication.throttled.rate": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
         "Bytes per second the throttled replicas of this broker may fetch."
     done "leader.replication.throttled.rate": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
@@ -14,7 +14,7 @@ keys! { EXTRA: Broker;
     done "replica.alter.log.dirs.io.max.bytes.per.second": Long = "9223372036854775807", AtLeast(0), Medium, ClusterWide, internal;
         "Bytes per second moved between this broker's data directories."
     accepted "super.users": Unknown = null, Any, Medium, ReadOnly, internal;
-        "Principals that may do everything, separated by semicolons."
+        "ACLs are NOT enforced. With them, principals that may do everything, separated by semicolons."
 }
 
 keys! { ADDRESS_QUOTA: Quota;

@@ -37,13 +37,13 @@ keys! { LOG: Broker;
         "Shortest time a record stays uncompacted."
     accepted "log.cleaner.threads": Int = "1", AtLeast(0), Medium, ClusterWide;
         "Threads of the compactor."
-    done "log.cleanup.policy": List = "delete", ListOf(&["compact", "delete"]), Medium, ClusterWide;
-        "What happens to old records: delete, compact, both, or nothing when empty."
-    done "log.dir": List = "/tmp/kafka-logs", Any, High, ReadOnly;
+    accepted "log.cleanup.policy": List = "delete", ListOf(&["compact", "delete"]), Medium, ClusterWide;
+        "What happens to old records: delete, compact, both, or nothing when empty. So far a compacted topic refuses records without a key, and that is all."
+    done "log.dir": List = "/tmp/kafka-logs", NonEmptyList, High, ReadOnly;
         "Data directory when log.dirs is not set."
     done "log.dir.failure.timeout.ms": Long = "30000", AtLeast(1), Low, ReadOnly;
         "The process ends when a failed directory cannot be reported for this long."
-    done "log.dirs": List = null, Any, High, ReadOnly;
+    done "log.dirs": List = null, NonEmptyList, High, ReadOnly;
         "Data directories, separated by commas."
     done "log.flush.interval.messages": Long = "9223372036854775807", AtLeast(1), High, ClusterWide;
         "Records a partition takes before it is synced to disk."

@@ -31,7 +31,7 @@ keys! { NETWORK: Broker;
         "Java classes that report Kafka's own metrics."
     done "listener.security.protocol.map": String = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Any, Low, PerBroker;
         "Which protocol each listener name speaks, NAME:PROTOCOL."
-    done "listeners": List = "PLAINTEXT://:9092", Any, High, PerBroker;
+    done "listeners": List = "PLAINTEXT://:9092", NonEmptyList, High, PerBroker;
         "Addresses the process listens on, NAME://host:port."
     accepted "max.connection.creation.rate": Int = "2147483647", AtLeast(0), Medium, ClusterWide;
         "New connections accepted per second; per listener with its prefix."

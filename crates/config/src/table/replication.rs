@@ -53,8 +53,8 @@ keys! { REPLICATION: Broker;
         "How often the high watermarks are written."
     done "replica.lag.time.max.ms": Long = "30000", Any, High, ReadOnly;
         "A follower that has not caught up for this long leaves the in-sync set."
-    done "replica.selector.class": String = null, Any, Medium, ReadOnly;
-        "Chooses the replica a consumer reads from; the well-known class is RackAwareReplicaSelector (KIP-392)."
+    done "replica.selector.class": String = null, OneOf(&["org.apache.kafka.common.replica.RackAwareReplicaSelector"]), Medium, ReadOnly;
+        "Chooses the replica a consumer reads from: without it the leader, with it one in the consumer's rack (KIP-392)."
     accepted "replica.socket.receive.buffer.bytes": Int = "65536", Any, High, ReadOnly;
         "Receive buffer of a follower's socket."
     done "replica.socket.timeout.ms": Int = "30000", Any, High, ReadOnly;

@@ -6,7 +6,7 @@ use super::keys;
 
 keys! { SASL: Broker;
     accepted "authorizer.class.name": String = "", NotNull, Low, ReadOnly;
-        "Turns ACLs on; the well-known class is org.apache.kafka.metadata.authorizer.StandardAuthorizer."
+        "ACLs are NOT enforced: everybody may do everything. In Kafka this turns them on; the well-known class is org.apache.kafka.metadata.authorizer.StandardAuthorizer."
     accepted "delegation.token.expiry.check.interval.ms": Long = "3600000", AtLeast(1), Low, ReadOnly;
         "How often expired delegation tokens are looked for."
     accepted "delegation.token.expiry.time.ms": Long = "86400000", AtLeast(1), Medium, ReadOnly;

@@ -5,8 +5,8 @@
 use super::keys;
 
 keys! { TOPIC: Topic;
-    done "cleanup.policy": List = "delete", ListOf(&["compact", "delete"]), Medium, Dynamic;
-        "What happens to old records: delete, compact, both, or nothing when empty."
+    accepted "cleanup.policy": List = "delete", ListOf(&["compact", "delete"]), Medium, Dynamic;
+        "What happens to old records: delete, compact, both, or nothing when empty. So far a compacted topic refuses records without a key, and that is all."
     done "compression.gzip.level": Int = "-1", BetweenOr(1, 9, -1), Medium, Dynamic;
         "Level used when batches are compressed with gzip."
     done "compression.lz4.level": Int = "9", Between(1, 17), Medium, Dynamic;
