@@ -52,7 +52,7 @@ fn levels(environment: &[(String, String)]) -> Result<Targets, String> {
         |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     if let Some(text) = variable("OTTLA_LOG").filter(|text| !text.is_empty()) {
         // `debug` alone is a level, `ottla_raft=debug` alone leaves the rest at INFO.
-        let asked = Targets::from_str(text).map_err(|_| {
+        let asked = Targets::from_str(text).ok().filter(|_| text.split(',').all(says_a_level)).ok_or_else(|| {
             format!("environment variable OTTLA_LOG=\"{text}\" is no list of levels; write it as info,ottla_raft=debug")
         })?;
         return Ok(match asked.default_level() {
@@ -60,16 +60,27 @@ fn levels(environment: &[(String, String)]) -> Result<Targets, String> {
             None => asked.with_default(LevelFilter::INFO),
         });
     }
-    let root = variable("KAFKA_LOG4J_ROOT_LOGLEVEL").map_or(Ok(LevelFilter::INFO), log4j_level)?;
+    let named = |name: &str, text: &str| {
+        log4j_level(text).map_err(|problem| format!("environment variable {name}: {problem}"))
+    };
+    const ROOT: &str = "KAFKA_LOG4J_ROOT_LOGLEVEL";
+    const LOGGERS: &str = "KAFKA_LOG4J_LOGGERS";
+    let root = variable(ROOT).map_or(Ok(LevelFilter::INFO), |text| named(ROOT, text))?;
     let mut targets = Targets::new().with_default(root);
-    let loggers = variable("KAFKA_LOG4J_LOGGERS").unwrap_or_default();
+    let loggers = variable(LOGGERS).unwrap_or_default();
     for entry in loggers.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         let Some((logger, level)) = entry.split_once('=') else {
-            return Err(format!("environment variable KAFKA_LOG4J_LOGGERS: '{entry}' is not LOGGER=LEVEL"));
+            return Err(format!("environment variable {LOGGERS}: '{entry}' is not LOGGER=LEVEL"));
         };
-        targets = targets.with_target(logger.trim(), log4j_level(level.trim())?);
+        targets = targets.with_target(logger.trim(), named(LOGGERS, level.trim())?);
     }
     Ok(targets)
+}
+
+/// A word alone is a level: a misspelt one would be taken for a target, and would silence nothing and show nothing.
+fn says_a_level(entry: &str) -> bool {
+    let entry = entry.trim();
+    entry.is_empty() || entry.contains('=') || LevelFilter::from_str(entry).is_ok()
 }
 
 fn log4j_level(text: &str) -> Result<LevelFilter, String> {
@@ -273,12 +284,16 @@ mod tests {
         assert_eq!(shown(&[("OTTLA_LOG", "off"), ("KAFKA_LOG4J_ROOT_LOGLEVEL", "DEBUG")]), 0);
         assert_eq!(shown(&[("KAFKA_LOG4J_ROOT_LOGLEVEL", "DEBUG")]), 3);
         assert_eq!(shown(&[("KAFKA_LOG4J_LOGGERS", "kafka.x=DEBUG, other=OFF")]), 2);
-        for pairs in [
-            [("OTTLA_LOG", "x=y=z")],
-            [("KAFKA_LOG4J_ROOT_LOGLEVEL", "loud")],
-            [("KAFKA_LOG4J_LOGGERS", "a")],
+        for (name, text) in [
+            ("OTTLA_LOG", "x=y=z"),
+            ("OTTLA_LOG", "verbose"),
+            ("OTTLA_LOG", "info,ottla_raft"),
+            ("KAFKA_LOG4J_ROOT_LOGLEVEL", "loud"),
+            ("KAFKA_LOG4J_LOGGERS", "a"),
+            ("KAFKA_LOG4J_LOGGERS", "a=loud"),
         ] {
-            assert!(levels(&environment(&pairs)).is_err(), "{pairs:?}");
+            let problem = levels(&environment(&[(name, text)])).expect_err(text);
+            assert!(problem.starts_with(&format!("environment variable {name}")), "{problem}");
         }
     }
 }

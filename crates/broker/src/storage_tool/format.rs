@@ -31,6 +31,7 @@ struct Plan {
 pub(super) fn run(args: &FormatArgs, config: &BrokerConfig, rng: &mut dyn RngCore) -> Outcome {
     let planned = release(args).and_then(|release| {
         let features = features(args, release)?;
+        kraft_version(args)?;
         credentials(args)?;
         let (metadata_directory_id, quorum) = quorum(args, config, rng)?;
         Ok(Plan { metadata_directory_id, quorum, release, features })
@@ -180,6 +181,26 @@ fn features(args: &FormatArgs, release: Release) -> Result<Vec<(String, i16)>, S
     bootstrap[1..].sort_unstable();
     bootstrap.retain(|(_, level)| *level > 0);
     Ok(bootstrap)
+}
+
+/// Voters are known by their directories where `kraft.version` is 1, and by node id alone where it is 0: how the quorum
+/// begins says which it is.
+fn kraft_version(args: &FormatArgs) -> Result<(), String> {
+    const FLAGS: &str = "--standalone, --initial-controllers, or --no-initial-controllers";
+    let levels = args.features.iter().filter_map(|asked| asked.split_once('='));
+    let mut levels = levels.filter(|(name, _)| *name == feature::KRAFT_VERSION);
+    let level: Option<i16> = levels.next().and_then(|(_, level)| level.trim().parse().ok());
+    match (level, args.quorum != Quorum::Unsaid) {
+        (Some(0), true) => Err(format!(
+            "Cannot set kraft.version to 0 if controller.quorum.voters is empty and one of the flags {FLAGS} is used. \
+             For dynamic controllers support, try removing the --feature flag for kraft.version."
+        )),
+        (Some(level), false) if level > 0 => Err(format!(
+            "Cannot set kraft.version to {level} unless controller.quorum.voters is empty and one of the flags {FLAGS} is \
+             used. For dynamic controllers support, try using one of {FLAGS} and removing controller.quorum.voters."
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn credentials(args: &FormatArgs) -> Result<(), String> {

@@ -191,9 +191,28 @@ fn features_and_credentials() {
         error(&|args| args.config = "/nowhere".into())
             .starts_with("cannot read the configuration file /nowhere:")
     );
+    let by_id = error(&|args| args.features = vec!["kraft.version=1".into()]);
+    assert!(
+        by_id.starts_with("Cannot set kraft.version to 1 unless controller.quorum.voters is empty and"),
+        "{by_id}"
+    );
+    let dynamic = node.write("q", &["b"], SERVERS);
+    for (level, code) in [("kraft.version=0", 1), ("kraft.version=1", 0)] {
+        let formatted = node.format(&dynamic, |args| {
+            args.quorum = Quorum::Standalone;
+            args.features = vec![level.into()];
+        });
+        assert_eq!(formatted.code, code, "{level}: {}", formatted.err);
+        assert_eq!(
+            formatted.err.starts_with("Cannot set kraft.version to 0 if"),
+            code == 1,
+            "{}",
+            formatted.err
+        );
+    }
     let fine = node.format(&config, |args| {
         args.release_version = Some("4.4".into());
-        args.features = vec!["transaction.version=1".into(), "kraft.version=1".into()];
+        args.features = vec!["transaction.version=1".into(), "kraft.version=0".into()];
     });
     assert_eq!(fine.code, 0, "{}", fine.err);
     let levels = founding::features(&node.dir.path().join("a/__cluster_metadata-0")).unwrap();
