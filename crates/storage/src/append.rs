@@ -97,27 +97,20 @@ impl Log {
         };
         let fits = batches.iter().take_while(|batch| {
             size += batch.size_in_bytes() as u64;
-            size <= u64::from(self.config.segment_bytes)
-                && index::relative(base, batch.header.last_offset()).is_some()
+            size <= u64::from(self.config.segment_bytes) && holds(base, batch)
         });
         fits.count().max(1)
     }
 
     /// Begins a new segment if the active one cannot or should not take `batch`.
     fn roll_if_due(&mut self, batch: &Stamped) -> Result<bool, Fault> {
+        if self.reader.state.read().active().size == 0 {
+            self.move_empty_segment(batch)?;
+            return Ok(false);
+        }
         let config = &self.config;
         let mut state = self.reader.state.write();
         let active = state.active();
-        if active.size == 0 {
-            if index::relative(active.base, batch.header.last_offset()).is_none() {
-                let created = active.created;
-                let handle = Arc::clone(&active.handle);
-                handle.close();
-                *state.segments.last_mut().expect("a log has a segment") =
-                    Segment::new(batch.header.base_offset, created);
-            }
-            return Ok(false);
-        }
         let waited = if active.first_timestamp == NONE {
             self.reader.shared.clock.wall().0.saturating_sub(active.created)
         } else {
@@ -127,10 +120,10 @@ impl Log {
         let due = active.size + batch.size_in_bytes() as u64 > u64::from(config.segment_bytes)
             || waited > config.segment_ms.saturating_sub(config.segment_jitter_ms)
             || kafka_entries > u64::from(config.segment_index_bytes / 12)
-            || index::relative(active.base, batch.header.last_offset()).is_none();
+            || !holds(active.base, batch);
         if due {
             let now = self.reader.shared.clock.wall().0;
-            self.seal(&mut state, now);
+            self.seal(&mut state, batch, now);
         }
         drop(state);
         if due {
@@ -138,6 +131,32 @@ impl Log {
             self.reader.mark_dirty();
         }
         Ok(due)
+    }
+
+    /// Begins the active segment, which is empty, at `batch` if it cannot hold it where it begins now.
+    fn move_empty_segment(&self, batch: &Stamped) -> Result<(), Fault> {
+        let (handle, created) = {
+            let state = self.reader.state.read();
+            (Arc::clone(&state.active().handle), state.active().created)
+        };
+        let first = batch.header.base_offset;
+        if holds(handle.base, batch) {
+            return Ok(());
+        }
+        handle.close();
+        if handle.base > first {
+            // It was begun for a batch that could not be written. Its file would be taken to lie behind this one.
+            let path = self.reader.segment_path(handle.base);
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Fault::io("remove", path)(e));
+                }
+                _ => {}
+            }
+        }
+        let mut state = self.reader.state.write();
+        *state.segments.last_mut().expect("a log has a segment") = Segment::new(first, created);
+        Ok(())
     }
 
     /// Gives back what `preallocate` reserved for the segment that was just sealed.
@@ -152,13 +171,14 @@ impl Log {
         file.set_len(sealed.size).map_err(|e| self.broken("truncate", e))
     }
 
-    /// Ends the active segment; its index stays in memory until the next checkpoint has put it into the store.
-    fn seal(&self, state: &mut State, now: i64) {
+    /// Ends the active segment; its index stays in memory until the next checkpoint has put it into the store. The next
+    /// one begins at the log's end, unless `batch` lies so far behind it that it could not be held there.
+    fn seal(&self, state: &mut State, batch: &Stamped, now: i64) {
         let mut index = std::mem::take(&mut state.index);
         index.shrink();
         let active = state.active();
         *active.handle.index.lock() = SealedIndex::Held(Arc::new(index));
-        let base = state.log_end;
+        let base = if holds(state.log_end, batch) { state.log_end } else { batch.header.base_offset };
         state.segments.push(Segment::new(base, now));
         state.stored = None;
     }
@@ -226,4 +246,10 @@ impl Log {
         }
         self.reader.mark_dirty();
     }
+}
+
+/// True when a segment that begins at `base` can hold the offsets of `batch`.
+fn holds(base: Offset, batch: &Stamped) -> bool {
+    let header = &batch.header;
+    header.base_offset >= base && index::relative(base, header.last_offset()).is_some()
 }

@@ -45,6 +45,8 @@ pub(crate) struct Rebuild<'a> {
     pub(crate) last_of: Vec<(i32, Offset)>,
     /// The checkpoint has been right about every segment so far.
     trusting: bool,
+    /// The files deny what the checkpoint says of them, or it may not be believed so far in this boot.
+    pub(crate) denied: bool,
     window: Vec<u8>,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Rebuild<'a> {
             epochs: Vec::new(),
             last_of: Vec::new(),
             trusting: checkpoint.is_some(),
+            denied: false,
             window: Vec::new(),
         }
     }
@@ -159,6 +162,8 @@ impl<'a> Rebuild<'a> {
         let Some(checkpoint) = self.checkpoint.filter(|_| self.trusting) else { return Ok(everything) };
         let Ok(place) = checkpoint.segments.binary_search_by_key(&base, |segment| segment.base) else {
             self.trusting = false;
+            // Most often it was only begun since.
+            self.denied |= base < checkpoint.log_end;
             return Ok(everything);
         };
         let record = checkpoint.segments[place];
@@ -167,12 +172,11 @@ impl<'a> Rebuild<'a> {
         let end =
             checkpoint.segments.get(place + 1).map_or(Offset::MAX, |next| next.base).min(checkpoint.log_end);
         if size < record.size || (!active && size > record.size) {
-            self.trusting = false;
+            (self.trusting, self.denied) = (false, true);
             return Ok(everything);
         }
-        // Where an append failed after it had begun a segment, that one begins behind the log's end.
         let holds_to = checkpoint.holds_to(&self.shared.boot);
-        let holds = end.min(checkpoint.log_end) <= holds_to;
+        let holds = end <= holds_to;
         let mut from = From {
             position: record.size,
             expected: end,
@@ -183,6 +187,7 @@ impl<'a> Rebuild<'a> {
         if holds && !active && !last {
             return Ok(from);
         }
+        self.denied |= !holds;
         let Some(mut index) = self.stored_index(checkpoint, &record, active)? else {
             // Batches are as sound as the checkpoint says; their index has to be made anew, like everything's.
             return Ok(everything);
@@ -331,7 +336,8 @@ impl<'a> Rebuild<'a> {
             None => self.shared.texts.recovery_points.get(self.partition).copied().unwrap_or(0),
         };
         state.recovery_point = synced.clamp(first.base.min(state.log_end), state.log_end);
-        state.names_unsynced = state.recovery_point < state.log_end;
+        // Files that were removed come back where that is not synced.
+        state.names_unsynced = state.recovery_point < state.log_end || self.report.truncated_bytes > 0;
         state.segments = self.segments;
         state.index = self.index;
         state.stored = self.stored;

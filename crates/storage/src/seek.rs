@@ -324,15 +324,18 @@ impl LogReader {
     /// base.
     pub(crate) fn cut_at(&self, offset: Offset) -> Result<Cut, Fault> {
         let found = self.locate(offset)?;
+        let state = self.state.read();
+        let place = state.segment_of(offset);
         let (view, position) = match found {
-            Some(found) => (found.view, found.position),
-            None => {
-                let state = self.state.read();
-                let view = state.view(state.segments.len() - 1).expect("a log has a segment");
+            Some(found) if found.view.place == place => (found.view, found.position),
+            // What lies behind begins with a segment, whose name is an offset behind the cut: it goes as a whole.
+            _ => {
+                let view = state.view(place).expect("a log has a segment");
                 let size = view.size;
                 (view, size)
             }
         };
+        drop(state);
         let mut index = {
             let state = self.state.read();
             let active = Arc::ptr_eq(&state.active().handle, &view.handle);
