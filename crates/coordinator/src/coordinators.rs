@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     CoordinatorConfig, OFFSETS_TOPIC, OffsetsLog, OffsetsTopic, Pending,
-    load::load,
+    load::bring_back,
     shard::{Shard, World},
     timer::{self, Alarm},
 };
@@ -171,43 +171,14 @@ impl Coordinators {
         }
     }
 
-    /// Reads a shard back: at once when there is nothing to read; else when what is to be read is certain to stay, on a
-    /// thread that may block.
+    /// Reads a shard back: at once when there is nothing to read; else when what is to be read is certain to stay.
     fn open(&self, shard: Arc<Shard>) {
         let config = self.config.groups.clone();
         if self.world.log.bounds(shard.partition).is_ok_and(|bounds| bounds.is_empty()) {
             shard.activate(Groups::new(config));
             return;
         }
-        let alarm = self.alarm.clone();
-        let read = move |shard: Arc<Shard>| {
-            let log = shard.world.log.clone();
-            match load(&*log, shard.partition, config, || !shard.is_closed()) {
-                Ok(groups) => {
-                    tracing::info!(
-                        partition = shard.partition,
-                        groups = groups.len(),
-                        "loaded groups and offsets"
-                    );
-                    shard.activate(groups);
-                    alarm.at(shard.deadline());
-                }
-                Err(_) => shard.close(ErrorCode::NOT_COORDINATOR),
-            }
-        };
-        let runtime = self.world.runtime.clone();
-        match self.world.log.settled(shard.partition, shard.epoch()) {
-            Ok(None) => drop(runtime.spawn_blocking(move || read(shard))),
-            Ok(Some(settled)) => {
-                self.world.runtime.spawn(async move {
-                    match settled.await {
-                        Ok(()) => drop(runtime.spawn_blocking(move || read(shard))),
-                        Err(_) => shard.close(ErrorCode::NOT_COORDINATOR),
-                    }
-                });
-            }
-            Err(_) => shard.close(ErrorCode::NOT_COORDINATOR),
-        }
+        self.world.runtime.spawn(bring_back(shard, config, self.alarm.clone()));
     }
 
     /// Lets go of every partition and fails all who wait. Nothing is accepted afterwards.
@@ -252,6 +223,7 @@ impl Coordinators {
 
 impl Drop for Coordinators {
     fn drop(&mut self) {
-        self.alarm.wake();
+        // Shards that are being read back, or wait for the log, end with us.
+        self.close();
     }
 }

@@ -65,11 +65,19 @@ pub(crate) struct Shard {
 }
 
 enum Stage {
-    /// Being read back; topics that were deleted meanwhile.
-    Loading(Vec<Arc<str>>),
+    Loading(Loading),
     Active(Box<Active>),
-    /// Leadership went, or the partition could not be read.
+    /// Leadership went.
     Closed(ErrorCode),
+}
+
+/// Being read back.
+#[derive(Default)]
+struct Loading {
+    /// Topics that were deleted meanwhile.
+    deleted: Vec<Arc<str>>,
+    /// It did not work, and is tried again.
+    failed: bool,
 }
 
 struct Active {
@@ -93,7 +101,12 @@ struct Parked {
 
 impl Shard {
     pub(crate) fn new(partition: i32, epoch: LeaderEpoch, world: Arc<World>) -> Self {
-        Self { partition, epoch: AtomicI32::new(epoch), world, stage: Mutex::new(Stage::Loading(Vec::new())) }
+        Self {
+            partition,
+            epoch: AtomicI32::new(epoch),
+            world,
+            stage: Mutex::new(Stage::Loading(Loading::default())),
+        }
     }
 
     /// The leader epoch it is of.
@@ -115,8 +128,8 @@ impl Shard {
     /// Takes office on what the partition says. Does nothing if leadership has gone meanwhile.
     pub(crate) fn activate(self: &Arc<Self>, groups: Groups) {
         let mut stage = self.stage.lock();
-        let Stage::Loading(deleted) = &mut *stage else { return };
-        let deleted = std::mem::take(deleted);
+        let Stage::Loading(loading) = &mut *stage else { return };
+        let deleted = std::mem::take(&mut loading.deleted);
         *stage = Stage::Active(Box::new(Active {
             groups,
             waiting: HashMap::new(),
@@ -144,6 +157,15 @@ impl Shard {
         }
     }
 
+    /// The partition could not be read, for now. Nobody is told to wait here for what may take long, and a list of all
+    /// groups does without these. False when it is closed.
+    pub(crate) fn is_to_be_read_again(&self) -> bool {
+        let mut stage = self.stage.lock();
+        let Stage::Loading(loading) = &mut *stage else { return false };
+        loading.failed = true;
+        true
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         matches!(&*self.stage.lock(), Stage::Closed(_))
     }
@@ -160,6 +182,7 @@ impl Shard {
     /// Decides on a command. When this returns, its effects are ordered before those of later commands.
     pub(crate) fn submit(self: &Arc<Self>, command: Command) -> Pending {
         match &mut *self.stage.lock() {
+            Stage::Loading(Loading { failed: true, .. }) => Pending::Now(Err(ErrorCode::NOT_COORDINATOR)),
             Stage::Loading(_) => Pending::Now(Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)),
             Stage::Closed(error) => Pending::Now(Err(*error)),
             Stage::Active(active) => {
@@ -174,7 +197,7 @@ impl Shard {
     /// Topics are gone, and with them the offsets committed for them.
     pub(crate) fn topics_deleted(self: &Arc<Self>, topics: &[Arc<str>]) {
         match &mut *self.stage.lock() {
-            Stage::Loading(deleted) => deleted.extend_from_slice(topics),
+            Stage::Loading(loading) => loading.deleted.extend_from_slice(topics),
             Stage::Closed(_) => {}
             Stage::Active(active) => {
                 self.turn(active, Command::TopicsDeleted(topics.to_vec()), None);

@@ -55,6 +55,8 @@ struct MemoryLog {
     settled: watch::Sender<bool>,
     /// After how many appends one is refused, and why.
     refuse: Mutex<Option<(u64, ErrorCode)>>,
+    /// Why it cannot be read.
+    unreadable: Mutex<Option<ErrorCode>>,
     /// How many appends are durable; or the error that all the others end with.
     durable: watch::Sender<(u64, Option<ErrorCode>)>,
     appends: AtomicU64,
@@ -66,6 +68,7 @@ impl MemoryLog {
             partitions: Mutex::default(),
             settled: watch::Sender::new(true),
             refuse: Mutex::default(),
+            unreadable: Mutex::default(),
             durable: watch::Sender::new((u64::MAX, None)),
             appends: AtomicU64::new(0),
         })
@@ -74,6 +77,10 @@ impl MemoryLog {
     /// From here on appends stay open until the test says otherwise.
     fn hold(&self) {
         self.durable.send_replace((self.appends.load(Ordering::Acquire), None));
+    }
+
+    fn readable(&self) -> Result<(), ErrorCode> {
+        self.unreadable.lock().map_or(Ok(()), Err)
     }
 
     fn refused(&self) -> Result<(), ErrorCode> {
@@ -130,10 +137,12 @@ impl OffsetsLog for MemoryLog {
     }
 
     fn bounds(&self, partition: i32) -> Result<Range<Offset>, ErrorCode> {
+        self.readable()?;
         Ok(0..self.partitions.lock().get(&partition).map_or(0, |log| log.end))
     }
 
     fn batches(&self, partition: i32, _: Offset) -> Result<BatchIterator, ErrorCode> {
+        self.readable()?;
         let partitions = self.partitions.lock();
         let batches = partitions.get(&partition).map(|log| log.batches.clone()).unwrap_or_default();
         Ok(Box::new(batches.into_iter().map(Ok)))

@@ -57,6 +57,22 @@ async fn ask(coordinators: &Coordinators, command: Command) -> Outcome {
     coordinators.submit("g", command).outcome().await
 }
 
+/// What is told first that is not `error`.
+async fn when_no_longer(error: ErrorCode, coordinators: &Coordinators) -> Outcome {
+    for _ in 0..1000 {
+        match ask(coordinators, fetch()).await {
+            Err(told) if told == error => tokio::time::sleep(Duration::from_millis(50)).await,
+            outcome => return outcome,
+        }
+    }
+    panic!("it stays at {error}")
+}
+
+/// What is told when the partition has been read back, or could not be.
+async fn when_loaded(coordinators: &Coordinators) -> Outcome {
+    when_no_longer(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, coordinators).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_the_topic_nobody_is_the_coordinator() {
     let coordinators = start(&MemoryLog::new());
@@ -106,15 +122,7 @@ async fn partitions_come_and_go_with_leadership() {
     let back = with(&elsewhere, vec![partition(OFFSETS_ID, 0, 1, 3), partition(OFFSETS_ID, 1, 1, 3)]);
     coordinators.apply_image(&back);
     // Read back on another thread: until then it says so.
-    let found = loop {
-        match ask(&coordinators, fetch()).await {
-            Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS) => {
-                tokio::time::sleep(Duration::from_millis(1)).await
-            }
-            outcome => break outcome,
-        }
-    };
-    assert_eq!(offset(found), 7);
+    assert_eq!(offset(when_loaded(&coordinators).await), 7);
     coordinators.close();
     assert_eq!(ask(&coordinators, fetch()).await, Err(ErrorCode::NOT_COORDINATOR));
 }
@@ -161,13 +169,38 @@ async fn nothing_is_told_that_may_not_stay() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(ask(&coordinators, fetch()).await, Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
     log.settled.send_replace(true);
-    let found = loop {
-        match ask(&coordinators, fetch()).await {
-            Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS) => {
-                tokio::time::sleep(Duration::from_millis(1)).await
-            }
-            outcome => break outcome,
-        }
-    };
+    assert_eq!(offset(when_loaded(&coordinators).await), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_is_tried_again_while_it_is_led() {
+    let log = MemoryLog::new();
+    let coordinators = start(&log);
+    let id: TopicId = "g5L49SmvR8ONiDztWrwIuw".parse().expect("an id");
+    let image = with(&offsets_topic(), vec![topic("u", id), partition(id, 0, 1, 0)]);
+    coordinators.apply_image(&image);
+    assert!(matches!(ask(&coordinators, commit(7)).await, Ok(Answer::OffsetCommit(_))));
+    let Command::OffsetCommit(mut doomed) = commit(8) else { unreachable!() };
+    doomed.topics[0].name = "u".into();
+    assert!(ask(&coordinators, Command::OffsetCommit(doomed)).await.is_ok());
+    let elsewhere = with(&image, vec![partition(OFFSETS_ID, 0, 2, 1), partition(OFFSETS_ID, 1, 2, 1)]);
+    coordinators.apply_image(&elsewhere);
+
+    *log.unreadable.lock() = Some(ErrorCode::KAFKA_STORAGE_ERROR);
+    let back = with(&elsewhere, vec![partition(OFFSETS_ID, 0, 1, 2), partition(OFFSETS_ID, 1, 1, 2)]);
+    coordinators.apply_image(&back);
+    assert_eq!(when_loaded(&coordinators).await, Err(ErrorCode::NOT_COORDINATOR));
+    assert_eq!(coordinators.list(&ListGroups::default()).await.error, ErrorCode::NONE);
+    // A topic goes meanwhile, with its offsets.
+    let gone = MetadataRecord::RemoveTopic(RemoveTopicRecord::default().with_topic_id(id.0));
+    coordinators.apply_image(&with(&back, vec![gone]));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(ask(&coordinators, fetch()).await, Err(ErrorCode::NOT_COORDINATOR));
+
+    *log.unreadable.lock() = None;
+    let found = when_no_longer(ErrorCode::NOT_COORDINATOR, &coordinators).await;
     assert_eq!(offset(found), 7);
+    let all = Command::OffsetFetch(OffsetFetch { group_id: "g".into(), topics: None, require_stable: false });
+    let Ok(Answer::OffsetFetch(all)) = ask(&coordinators, all).await else { panic!("offsets") };
+    assert_eq!(all.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>(), ["t"]);
 }
