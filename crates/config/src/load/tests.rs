@@ -225,6 +225,10 @@ const RULES: &[(&str, &str)] = &[
     ("log.dir=", "Configuration 'log.dir' must not be empty."),
     ("advertised.listeners=", "Configuration 'advertised.listeners' must not be empty."),
     ("listeners=PLAINTEXT://:1,,CONTROLLER://:2", "Configuration 'listeners' values must not be empty"),
+    (
+        "controller.listener.names=CONTROLLER,",
+        "Configuration 'controller.listener.names' values must not be empty",
+    ),
     ("log.dirs=/a,", "Configuration 'log.dirs' values must not be empty"),
     ("log.dir=/a,,/b", "Configuration 'log.dir' values must not be empty"),
     ("cordoned.log.dirs=/x", "All entries in cordoned.log.dirs must be present in log.dirs or log.dir."),

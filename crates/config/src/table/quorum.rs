@@ -17,7 +17,7 @@ keys! { QUORUM: Broker;
         "Names of the providers that fill in ${...} values of the configuration."
     done "controlled.shutdown.enable": Boolean = "true", Any, Medium, ReadOnly;
         "Moves leaders to other brokers before the process ends."
-    done "controller.listener.names": List = required, Any, High, ReadOnly;
+    done "controller.listener.names": List = required, NonEmptyList, High, ReadOnly;
         "Names of the listeners that belong to the controller."
     accepted "controller.performance.always.log.threshold.ms": Long = "2000", AtLeast(0), Medium, ReadOnly, internal;
         "Controller events slower than this are always logged."
