@@ -110,6 +110,9 @@ impl<'a> Change<'a> {
         self.complete_reassignment();
         let mut elr = self.eligible();
         self.elect(&mut elr, &mut record);
+        if !self.rules.elr_enabled && !self.isr.is_empty() {
+            elr.clear();
+        }
         if record.leader == SAME_LEADER && old.replicas.iter().any(|node| !self.replicas.contains(node)) {
             // A replica that is taken away must not go on as one: all see a new leader epoch.
             record.leader = old.leader;
@@ -147,9 +150,12 @@ impl<'a> Change<'a> {
         self.removing.clear();
     }
 
-    /// The eligible replicas under the wanted in-sync set: none while it is large enough.
+    /// The eligible replicas under the wanted in-sync set: none while it is large enough. Where they were turned off while
+    /// nobody was in sync, those there are remain until one of them leads: nobody else has all that was committed, and
+    /// nothing can have been since.
     fn eligible(&self) -> Vec<NodeId> {
-        if !self.rules.elr_enabled || self.isr.len() >= self.rules.min_isr {
+        let left_over = self.old.isr.is_empty() && self.isr.is_empty();
+        if (!self.rules.elr_enabled && !left_over) || self.isr.len() >= self.rules.min_isr {
             return Vec::new();
         }
         let mut candidates: Vec<NodeId> = self.old.elr.iter().chain(&self.old.isr).copied().collect();

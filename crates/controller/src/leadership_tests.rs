@@ -75,6 +75,27 @@ fn without_eligible_replicas_the_last_in_sync_set_stays() {
 }
 
 #[test]
+fn eligible_replicas_that_were_turned_off_remain_until_one_of_them_leads() {
+    let rules = Rules { elr_enabled: false, ..RULES };
+    let mut old = partition(&[], NO_LEADER);
+    old.elr = vec![2, 3];
+    assert_eq!(after(&old, rules, &[1], |_| {}), old);
+    let back = after(&old, rules, &[1, 3], |_| {});
+    assert_eq!((&back.isr[..], back.leader, back.elr.len()), (&[3][..], 3, 0));
+    assert_eq!(back.leader_recovery_state, LeaderRecoveryState::Recovered);
+    // Not one that may have lost records, nor one that is no replica any more.
+    let lost = after(&old, rules, &[2], |change| change.unclean = Some(2));
+    assert_eq!((lost.leader, &lost.elr[..]), (NO_LEADER, &[3][..]));
+    let gone = after(&old, rules, &[2], |change| change.replicas = vec![1, 3]);
+    assert_eq!((gone.leader, &gone.elr[..]), (NO_LEADER, &[3][..]));
+    // Where somebody is in sync, records may have been committed without them.
+    let mut led = partition(&[1], 1);
+    led.elr = vec![2];
+    let none = after(&led, rules, &[2], |change| change.isr.clear());
+    assert_eq!((&none.isr[..], none.leader, none.elr.len()), (&[1][..], NO_LEADER, 0));
+}
+
+#[test]
 fn the_preferred_replica_leads_when_it_is_asked_for_and_in_sync() {
     let old = partition(&[1, 2, 3], 2);
     let prefer = |change: &mut Change<'_>| change.election = Election::Preferred;
