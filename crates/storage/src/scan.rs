@@ -66,10 +66,11 @@ impl<'a> Scanner<'a> {
         if left == 0 {
             return Ok(At::End);
         }
-        let head = self.bytes(position, BatchHeader::LEN)?;
-        if head.len() > 16 && (head[16] == 0 || head[16] == 1) && looks_like_old_format(head, left) {
+        let format = self.bytes(position, BatchHeader::LEN)?.get(16).copied();
+        if matches!(format, Some(0 | 1)) && self.is_old_format(position, left)? {
             return Ok(At::OldFormat);
         }
+        let head = self.bytes(position, BatchHeader::LEN)?;
         if head.len() < BatchHeader::LEN {
             return Ok(At::Torn("the file ends within a batch header"));
         }
@@ -88,6 +89,28 @@ impl<'a> Scanner<'a> {
         }
         self.sparse = header.size_in_bytes() > SMALL && self.size <= HEADERS;
         Ok(At::Batch(header))
+    }
+
+    /// True for a message of format 0 or 1: offset, size, checksum, format, attributes, from 1 on a time, key, value. It
+    /// is believed when key and value fill the size it tells. They do not where a hole, of a page that a power cut
+    /// took, begins within the header of a batch and has left its size. The checksum is not asked: a wrong bit is no
+    /// reason to cut off what Kafka can convert.
+    fn is_old_format(&mut self, position: u64, left: u64) -> io::Result<bool> {
+        let head = self.bytes(position, 30)?;
+        let key_at = match head.get(16) {
+            Some(0) => 18,
+            Some(1) => 26,
+            _ => return Ok(false),
+        };
+        let (size, key) = (number(head, 8), number(head, key_at));
+        let Some(size) = size.filter(|&size| size + 12 <= left) else { return Ok(false) };
+        // A length of -1 is that of none.
+        let value_at = key_at as u64 + 4 + key.unwrap_or(0);
+        if value_at + 4 > size + 12 {
+            return Ok(false);
+        }
+        let value = number(self.bytes(position + value_at, 4)?, 0).unwrap_or(0);
+        Ok(value_at + 4 + value == size + 12)
     }
 
     /// True when the checksum of the batch at `position` fits. Reads it piece by piece.
@@ -138,9 +161,62 @@ fn read_full(file: &File, mut out: &mut [u8], mut offset: u64) -> io::Result<usi
     Ok(got)
 }
 
-/// A message of format 0 or 1 has offset, size, checksum, format: believe it only when the size fits too and the
-/// bytes are not simply zero.
-fn looks_like_old_format(head: &[u8], left: u64) -> bool {
-    let size = i32::from_be_bytes([head[8], head[9], head[10], head[11]]);
-    u64::try_from(size).is_ok_and(|size| size >= 14 && size + 12 <= left)
+/// The number of four bytes at `at`, if it is there and not negative.
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
+    u64::try_from(i32::from_be_bytes(bytes)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    /// A message of format 0 or 1, with a checksum that nobody looks at.
+    fn message(format: u8, key: Option<&[u8]>, value: Option<&[u8]>) -> Vec<u8> {
+        let mut body = vec![1, 2, 3, 4, format, 0];
+        if format == 1 {
+            body.extend_from_slice(&7i64.to_be_bytes());
+        }
+        for part in [key, value] {
+            let len = part.map_or(-1, |part| i32::try_from(part.len()).expect("short"));
+            body.extend_from_slice(&len.to_be_bytes());
+            body.extend_from_slice(part.unwrap_or_default());
+        }
+        let mut message = 5i64.to_be_bytes().to_vec();
+        message.extend_from_slice(&i32::try_from(body.len()).expect("short").to_be_bytes());
+        message.extend_from_slice(&body);
+        message
+    }
+
+    fn found(bytes: &[u8]) -> At {
+        let file = tempfile::tempfile().expect("a file");
+        file.write_all_at(bytes, 0).expect("writes");
+        let mut window = Vec::new();
+        let mut scanner = Scanner::new(&file, bytes.len() as u64, HEADERS, &mut window);
+        scanner.at(0).expect("reads")
+    }
+
+    #[test]
+    fn messages_of_old_formats_are_told_from_what_is_no_message() {
+        let long = vec![9; 3 * HEADERS];
+        for format in [0, 1] {
+            for key in [None, Some(&b""[..]), Some(&b"key"[..]), Some(&long[..])] {
+                for value in [None, Some(&b"value"[..]), Some(&long[..])] {
+                    let whole = message(format, key, value);
+                    assert!(matches!(found(&whole), At::OldFormat), "{key:?} {value:?}");
+                    let followed = [whole.clone(), vec![0; 100]].concat();
+                    assert!(matches!(found(&followed), At::OldFormat));
+                    assert!(matches!(found(&whole[..whole.len() - 1]), At::Torn(_)), "its end is missing");
+                    for (at, byte) in [(11, whole[11] ^ 1), (16, 1 - format), (16, 3)] {
+                        let mut other = followed.clone();
+                        other[at] = byte;
+                        assert!(matches!(found(&other), At::Torn(_)), "{at}: {byte}");
+                    }
+                }
+            }
+        }
+        assert!(matches!(found(&[0; 100]), At::Torn(_)));
+    }
 }
