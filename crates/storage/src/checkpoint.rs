@@ -251,6 +251,12 @@ pub(crate) fn written(reader: &LogReader, written: Written) {
 /// Writes one log's checkpoint now. The caller holds the dir's checkpoint lock. `log_start` also writes the start
 /// offset, which may then be lower than it was.
 pub(crate) fn write_one(reader: &LogReader, log_start: bool, synced: bool) -> Result<(), Fault> {
+    store_one(reader, log_start, synced)?;
+    write_epochs(reader)
+}
+
+/// The part of [`write_one`] that goes to the store. The log's files are left to the next checkpoint.
+pub(crate) fn store_one(reader: &LogReader, log_start: bool, synced: bool) -> Result<(), Fault> {
     let mut changes = reader.shared.store.changes();
     let done = {
         let state = reader.state.read();
@@ -265,7 +271,7 @@ pub(crate) fn write_one(reader: &LogReader, log_start: bool, synced: bool) -> Re
         changes.commit()?
     }
     written(reader, done);
-    write_epochs(reader)
+    Ok(())
 }
 
 /// Writes the one fact that segments cannot tell, synced.

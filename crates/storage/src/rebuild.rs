@@ -324,7 +324,7 @@ impl<'a> Rebuild<'a> {
         };
         let mut state = State::empty(first.base, now);
         // With the last file as it was, nothing but an offset skipped by a truncation can lie behind it.
-        let whole = self.report.truncated_bytes == 0 && self.report.recovered == 0;
+        let whole = !self.denied && self.report.truncated_bytes == 0 && self.report.recovered == 0;
         let told = self.checkpoint.filter(|c| {
             whole
                 && c.segments.last().map(|segment| segment.base)

@@ -27,6 +27,7 @@ use crate::{
     reader::LogReader,
     rebuild::Rebuild,
     scan::{HEADERS, Scanner},
+    start::Start,
     state::{Snapshots, State},
     store::Family,
     text,
@@ -167,8 +168,9 @@ pub(crate) fn load_one(
     rebuild.run(&listing)?;
     let mut report = rebuild.report;
     let changed = report.recovered > 0;
-    let last_of = std::mem::take(&mut rebuild.last_of);
+    let (last_of, denied) = (std::mem::take(&mut rebuild.last_of), rebuild.denied);
     let mut state = rebuild.into_state(&listing);
+    let denied = checkpoint.as_ref().filter(|known| denied || state.log_end < known.log_end);
     settle_start(shared, (partition, &dir), topic_id, checkpoint.as_ref(), &mut state)?;
     settle_epochs(shared, &dir, checkpoint.as_ref(), &last_of, &mut state)?;
     if checkpoint.is_none() && shared.start.ours() {
@@ -183,7 +185,12 @@ pub(crate) fn load_one(
     state.snapshots = Snapshots::default();
     let log = Log::new(shared, partition, topic_id, (state, place.future.clone()), config);
     restore_producers(&log.reader(), checkpoint.as_ref(), &mut *loader)?;
-    if changed || checkpoint.is_none() {
+    if let Some(denied) = denied {
+        // Until the next regular one it would be believed again, by a start that finds others where it knew lost batches.
+        let _one_at_a_time = shared.checkpointing.lock();
+        checkpoint::store_one(&log.reader(), false, log.log_end() < denied.recovery_point)?;
+    }
+    if changed || checkpoint.is_none() || denied.is_some() {
         log.reader().mark_dirty();
     }
     if !shared.start.ours()
@@ -256,6 +263,8 @@ fn settle_epochs(
     state: &mut State,
 ) -> Result<(), Fault> {
     let found = std::mem::take(&mut state.epochs);
+    let as_it_was = checkpoint.is_none_or(|known| state.log_end >= known.log_end);
+    let clean = shared.start == Start::Clean && as_it_was;
     let known = match checkpoint {
         Some(checkpoint) => checkpoint.epochs.clone(),
         None => {
@@ -264,19 +273,22 @@ fn settle_epochs(
         }
     };
     state.epochs = known.clone();
+    if let Some(checkpoint) = checkpoint.filter(|known| known.holds_to(&shared.boot) < known.log_end) {
+        // Those behind were found by their batches, and may be others.
+        epochs::truncate_from_end(&mut state.epochs, checkpoint.holds_to(&shared.boot));
+    }
     epochs::forget_denied(&mut state.epochs, last_of);
     for (epoch, start) in found {
         if state.epochs.last().is_none_or(|&(last, _)| epoch > last) {
             epochs::assign(&mut state.epochs, epoch, start);
         }
     }
-    if shared.start != crate::start::Start::Clean {
+    if !clean {
         epochs::truncate_from_end(&mut state.epochs, state.log_end);
     }
     epochs::truncate_from_start(&mut state.epochs, state.log_start);
     // After a kill the file may be behind the checkpoint.
-    state.epochs_changed =
-        state.epochs != known || shared.start != crate::start::Start::Clean && !known.is_empty();
+    state.epochs_changed = state.epochs != known || !clean && !known.is_empty();
     Ok(())
 }
 

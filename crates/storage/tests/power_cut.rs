@@ -2,10 +2,14 @@
 
 mod common;
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use common::{TestDir, partition, read_all, simple, topic_id};
-use ottla_records::Stamped;
+use common::{TestDir, batch, partition, read_all, simple, topic_id};
+use ottla_records::{Codec, Producer, Stamped};
 use ottla_storage::{DirOptions, Family, LoadReport, Log, LogConfig, LogDir};
 use ottla_types::Offset;
 
@@ -51,7 +55,7 @@ fn cut_to(files: &TestDir, size: usize) {
 /// A log of which the device has `lost` batches less than the last checkpoint knows; ten of them were synced.
 fn lost(files: &TestDir, lost: usize) -> Vec<Stamped> {
     let (dir, mut log) = create(files);
-    let mut batches = append(&mut log, [30; 10]);
+    let mut batches = append(&mut log, [1000; 10]);
     log.flush().expect("syncs");
     batches.extend(append(&mut log, [300; 40]));
     dir.checkpoint().expect("checkpoints");
@@ -59,6 +63,12 @@ fn lost(files: &TestDir, lost: usize) -> Vec<Stamped> {
     batches.truncate(50 - lost);
     cut_to(files, size_of(&batches));
     batches
+}
+
+/// From the last index entry among the ten batches that were synced, which is not the first one.
+fn checked_from_the_synced(batches: &[Stamped], report: LoadReport) -> bool {
+    (size_of(&batches[10..])..size_of(batches))
+        .contains(&usize::try_from(report.checked_bytes).expect("small"))
 }
 
 /// The checkpoint of before the cut knows the file longer than it is, until others have been written in the place of the
@@ -116,8 +126,7 @@ fn what_was_checked_after_a_power_cut_is_not_checked_for_ever() {
     let files = TestDir::new();
     let batches = lost(&files, 0);
     let (dir, log, report) = reopen(&files, after_a_power_cut());
-    // From the last entry of the index on.
-    assert!(report.checked_bytes >= size_of(&batches[10..]) as u64, "what was not synced");
+    assert!(checked_from_the_synced(&batches, report));
     dir.checkpoint().expect("checkpoints");
     drop((log, dir));
     let (dir, log, report) = reopen(&files, options());
@@ -125,7 +134,7 @@ fn what_was_checked_after_a_power_cut_is_not_checked_for_ever() {
     drop((log, dir));
     // Nothing of it has been synced since: the next cut may lose it still.
     let (_dir, _log, report) = reopen(&files, after_a_power_cut());
-    assert!(report.checked_bytes >= size_of(&batches[10..]) as u64);
+    assert!(checked_from_the_synced(&batches, report));
 }
 
 #[test]
@@ -166,6 +175,95 @@ fn a_checkpoint_that_names_no_boot_is_believed_as_far_as_it_was_synced() {
     drop(dir);
     let (_dir, log, report) = reopen(&files, options());
     assert_eq!((log.log_end(), report.recovered, report.truncated_bytes), (50, 1, 0));
-    assert!(report.checked_bytes >= size_of(&batches[10..]) as u64, "what was not synced");
+    assert!(checked_from_the_synced(&batches, report));
     assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches));
+}
+
+/// A disk that was taken out and put back has lost what a power cut would have, in the same boot; one that lies about its
+/// syncs has lost more.
+#[test]
+fn a_checkpoint_that_the_files_deny_is_replaced_before_others_are_written() {
+    for (count, cut) in [(20, false), (45, false), (45, true), (50, false), (50, true)] {
+        let files = TestDir::new();
+        let mut batches = lost(&files, count);
+        let (dir, mut log, _) = reopen(&files, if cut { after_a_power_cut() } else { options() });
+        assert_eq!(log.log_end(), batches.len() as Offset);
+        batches.extend(append(&mut log, (0..200).map(|at| 71 + at)));
+        log.flush().expect("syncs");
+        drop((log, dir));
+        let (_dir, log, report) = reopen(&files, options());
+        assert_eq!(
+            (log.log_end(), report.truncated_bytes),
+            (batches.len() as Offset, 0),
+            "{count} were lost"
+        );
+        assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches), "{count} were lost");
+    }
+}
+
+/// What was put right is so for the starts to come, also before the next regular checkpoint.
+#[test]
+fn a_start_that_dies_leaves_what_it_has_checked_to_the_next() {
+    let files = TestDir::new();
+    let batches = lost(&files, 20);
+    drop(reopen(&files, after_a_power_cut()));
+    let (_dir, log, report) = reopen(&files, options());
+    assert_eq!((log.log_end(), report.checked_bytes, report.recovered), (batches.len() as Offset, 0, 0));
+}
+
+fn store(files: &TestDir) -> PathBuf {
+    files.path().join(common::STORE)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("creates");
+    for entry in fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
+    }
+}
+
+/// What the store had on the device some time ago.
+struct Old(tempfile::TempDir);
+
+impl Old {
+    fn of(files: &TestDir) -> Self {
+        let old = tempfile::tempdir().expect("a temporary directory");
+        copy(&store(files), old.path());
+        Self(old)
+    }
+
+    fn comes_back(&self, files: &TestDir) {
+        fs::remove_dir_all(store(files)).expect("removes");
+        copy(self.0.path(), &store(files));
+    }
+}
+
+/// The power cut takes the log's truncation out of the store, and leaves what was written after it in the file.
+#[test]
+fn epochs_of_batches_that_were_cut_off_do_not_come_back() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    let append_of = |log: &mut Log, epoch: i32, count: usize| {
+        for _ in 0..count {
+            let at = log.log_end();
+            log.append(&[batch(at, epoch, &[at], b"v", Producer::NONE, Codec::None).stamped()])
+                .expect("appends");
+        }
+    };
+    append_of(&mut log, 0, 10);
+    log.flush().expect("syncs");
+    append_of(&mut log, 0, 10);
+    append_of(&mut log, 3, 10);
+    dir.checkpoint().expect("checkpoints");
+    drop((log, dir));
+    let old = Old::of(&files);
+    let (dir, mut log, _) = reopen(&files, options());
+    log.truncate_to(15).expect("cuts");
+    append_of(&mut log, 2, 3);
+    append_of(&mut log, 4, 30);
+    drop((log, dir));
+    old.comes_back(&files);
+    let (_dir, log, _) = reopen(&files, after_a_power_cut());
+    assert_eq!((log.log_end(), log.epochs()), (48, vec![(0, 0), (2, 15), (4, 18)]));
 }
