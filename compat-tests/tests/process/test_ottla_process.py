@@ -199,7 +199,7 @@ def test_check_config(new_broker):
     bad = ottla(str(broker.config), "--check-config")
     assert bad.returncode == 1 and "num.partitions" in bad.stdout + bad.stderr
     ssl = ottla(str(broker.config), "--check-config", "--override", "num.partitions=1", "--override", "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:SSL")
-    assert ssl.returncode == 1 and "Ssl is not supported yet" in ssl.stderr, "what the start refuses is no good configuration"
+    assert ssl.returncode == 1 and "SSL is not supported yet" in ssl.stderr, "what the start refuses is no good configuration"
     assert not broker.data.exists()
 
 

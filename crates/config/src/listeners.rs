@@ -119,8 +119,6 @@ pub struct Listener {
     pub protocol: SecurityProtocol,
     /// Whether it belongs to the controller.
     pub is_controller: bool,
-    /// `listener.name.<name>.max.connections`, when it is set.
-    pub max_connections: Option<i32>,
 }
 
 /// All listeners of the process, and who uses which.
@@ -161,12 +159,10 @@ impl Listeners {
                 ));
                 continue;
             };
-            let limit = format!("listener.name.{}.max.connections", endpoint.name.to_lowercase());
             listeners.push(Listener {
                 endpoint: endpoint.clone(),
                 protocol,
                 is_controller: controllers.contains(&endpoint.name),
-                max_connections: layers.set_text(&limit).and_then(|text| text.trim().parse().ok()),
             });
         }
         let advertised =
