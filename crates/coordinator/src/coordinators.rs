@@ -132,6 +132,7 @@ impl Coordinators {
             let shards: Vec<Arc<Shard>> = self.shards.read().led.values().cloned().collect();
             for shard in shards {
                 shard.topics_deleted(&deleted);
+                self.alarm.at(shard.deadline());
             }
         }
         drop(last);

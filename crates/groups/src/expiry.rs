@@ -48,8 +48,13 @@ fn expires_at(base: &Base<'_>, topic: &Arc<str>, offset: &CommittedOffset, reten
 /// deadline back, which is found out when it comes.
 pub(crate) fn expect_expiry(turn: &mut Turn<'_, '_>, commit: &OffsetCommit) {
     let in_ms = commit.retention_time_ms.unwrap_or(turn.config.offsets_retention_ms);
+    look_within(turn, &commit.group_id, in_ms);
+}
+
+/// The group is looked at in `in_ms` at the latest, as far as looks may be so close to each other.
+pub(crate) fn look_within(turn: &mut Turn<'_, '_>, group: &Arc<str>, in_ms: i64) {
     let at = turn.after(in_ms.max(turn.config.offsets_retention_check_interval_ms));
-    let timer = Timer::Expiry(commit.group_id.clone());
+    let timer = Timer::Expiry(group.clone());
     if turn.timers.get(&timer).is_none_or(|set| set > at) {
         turn.timers.set(timer, at);
     }

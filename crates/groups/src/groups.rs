@@ -98,7 +98,7 @@ impl Groups {
             Command::ListGroups(filter) => {
                 Decision::answer(from, Answer::List(query::list(self.groups.values(), &filter)))
             }
-            Command::TopicsDeleted(topics) => self.topics_deleted(from, &topics),
+            Command::TopicsDeleted(topics) => self.topics_deleted(ctx, from, &topics),
             Command::Due(timer) => self.on_due(ctx, &timer),
         }
     }
@@ -285,19 +285,30 @@ impl Groups {
         OffsetFetchAnswer { error: ErrorCode::NONE, topics }
     }
 
-    fn topics_deleted(&self, from: Token, topics: &[Arc<str>]) -> Decision<Record, Answer> {
+    fn topics_deleted(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        from: Token,
+        topics: &[Arc<str>],
+    ) -> Decision<Record, Answer> {
+        let mut turn = turn(&self.config, &mut self.timers, &mut self.notes, ctx);
         let mut ids: Vec<&Arc<str>> = self.groups.keys().collect();
         ids.sort();
-        let mut records = Vec::new();
         for id in ids {
+            let before = turn.records.len();
             for topic in topics {
                 let gone = self.groups[id].offsets.partitions_of(topic).into_iter().map(|partition| {
                     Record::OffsetTombstone { group: id.clone(), topic: topic.clone(), partition }
                 });
-                records.extend(gone);
+                turn.records.extend(gone);
+            }
+            if turn.records.len() > before {
+                // These may have been its last, and then an empty group goes at the next look.
+                expiry::look_within(&mut turn, id, 0);
             }
         }
-        Decision::with(records, from, Answer::Done(ErrorCode::NONE))
+        turn.answer(from, Answer::Done(ErrorCode::NONE));
+        finish(turn)
     }
 
     fn on_due(&mut self, ctx: &mut Ctx<'_>, timer: &Timer) -> Decision<Record, Answer> {

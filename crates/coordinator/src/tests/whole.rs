@@ -141,13 +141,29 @@ async fn a_topic_made_anew_under_the_name_is_another_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn offsets_go_with_their_topic() {
+async fn a_group_goes_with_the_topic_of_its_last_offset() {
     let coordinators = start(&MemoryLog::new());
     let id: TopicId = "g5L49SmvR8ONiDztWrwIuw".parse().expect("an id");
     let image = with(&offsets_topic(), vec![topic("t", id), partition(id, 0, 1, 0)]);
     coordinators.apply_image(&image);
     assert!(matches!(ask(&coordinators, commit(7)).await, Ok(Answer::OffsetCommit(_))));
     assert_eq!(offset(ask(&coordinators, fetch()).await), 7);
+    let gone = MetadataRecord::RemoveTopic(RemoveTopicRecord::default().with_topic_id(id.0));
+    // The timer has already gone to sleep until the offset would expire.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    coordinators.apply_image(&with(&image, vec![gone]));
+    // The group goes at the next look, which nobody but the timer sees.
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    assert!(coordinators.list(&ListGroups::default()).await.groups.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_of_a_deleted_topic_are_not_told() {
+    let coordinators = start(&MemoryLog::new());
+    let id: TopicId = "g5L49SmvR8ONiDztWrwIuw".parse().expect("an id");
+    let image = with(&offsets_topic(), vec![topic("t", id), partition(id, 0, 1, 0)]);
+    coordinators.apply_image(&image);
+    assert!(matches!(ask(&coordinators, commit(7)).await, Ok(Answer::OffsetCommit(_))));
     let gone = MetadataRecord::RemoveTopic(RemoveTopicRecord::default().with_topic_id(id.0));
     coordinators.apply_image(&with(&image, vec![gone]));
     assert_eq!(offset(ask(&coordinators, fetch()).await), -1);
