@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use ottla_metadata::Image;
 use ottla_partition::{Brokers, Event, FollowerFetch, IsrAnswer, IsrProposal};
 use ottla_storage::{Fault, Log, LogDir};
-use ottla_types::{Clock, NodeId, TopicId, TopicPartition, TopicPartitionId};
+use ottla_types::{Clock, LeaderEpoch, NodeId, TopicId, TopicPartition, TopicPartitionId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -194,10 +194,11 @@ impl ReplicaManager {
         registry.by_id.values().flat_map(|topic| topic.replicas()).for_each(&mut f);
     }
 
-    /// A follower fetched `replica` from `fetch.offset` on, so it has all before. One that
-    /// [`Replica::check_follower`] turns away changes nothing.
-    pub fn follower_fetched(&self, replica: &Replica, fetch: FollowerFetch) {
-        if replica.on(&*self.clock, Event::FollowerFetched(fetch)) {
+    /// A follower fetched `replica` from `fetch.offset` on, so it has all before, as the log was in the term `epoch`: that of
+    /// the view by which it was answered. One that comes late, when this broker has led anew and may have cut its log
+    /// meanwhile, changes nothing; nor does one that [`Replica::check_follower`] turns away.
+    pub fn follower_fetched(&self, replica: &Replica, epoch: LeaderEpoch, fetch: FollowerFetch) {
+        if replica.on_in_term(epoch, &*self.clock, Event::FollowerFetched(fetch)) {
             self.propose(replica.id());
         }
     }

@@ -16,7 +16,7 @@ use ottla_types::{
     Clock, ErrorCode, LeaderEpoch, Millis, NodeId, Offset, ProducerId, TopicId, TopicPartition,
     TopicPartitionId,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{AckFsync, TopicSettings, dirs::Dir, moves::Future, poll::Waiters, ticket::Pending};
 
@@ -277,7 +277,16 @@ impl Replica {
 
     /// Lets the machine take an event and performs what comes out. True when it proposes an in-sync set.
     pub(crate) fn on(&self, clock: &dyn Clock, event: Event) -> bool {
-        let mut owned = self.owned.lock();
+        self.take(self.owned.lock(), clock, event)
+    }
+
+    /// The same, but only in this term as leader: what was found out in another one may not hold any more.
+    pub(crate) fn on_in_term(&self, epoch: LeaderEpoch, clock: &dyn Clock, event: Event) -> bool {
+        let owned = self.owned.lock();
+        owned.partition.role() == Role::Leader(epoch) && self.take(owned, clock, event)
+    }
+
+    fn take(&self, mut owned: MutexGuard<'_, Owned>, clock: &dyn Clock, event: Event) -> bool {
         let mut effects = Effects::default();
         owned.partition.on(clock.ticks(), event, &mut effects);
         self.perform(&mut owned, &mut effects);

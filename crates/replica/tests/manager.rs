@@ -304,9 +304,9 @@ async fn replicated_partitions_wait_for_their_followers() {
     let poll = LongPoll::new(1);
     assert!(poll.watch(&replica, 0, false));
     let fetched = |offset| FollowerFetch { broker: 2, broker_epoch: -1, offset, log_start: 0 };
-    manager.follower_fetched(&replica, fetched(0));
+    manager.follower_fetched(&replica, 0, fetched(0));
     assert_eq!(appended.ticket.ready(), None);
-    manager.follower_fetched(&replica, fetched(2));
+    manager.follower_fetched(&replica, 0, fetched(2));
     assert_eq!(appended.ticket.done().await, ErrorCode::NONE);
     assert!(poll.until(Instant::now() + Duration::from_secs(5)).await, "the high watermark woke it");
     // The follower is slow: after a while the controller is asked to let it go.
@@ -334,7 +334,7 @@ fn the_controller_is_asked_for_what_a_leader_proposes_by_then() {
     manager.append(&replica, &batch(1), &ONE).expect("appended");
     let lag = |broker, until| {
         let fetch = FollowerFetch { broker, broker_epoch: -1, offset: 1, log_start: 0 };
-        manager.follower_fetched(&replica, fetch);
+        manager.follower_fetched(&replica, 0, fetch);
         node.clock_to(until);
         manager.append(&replica, &batch(1), &ONE).expect("appended");
         manager.upkeep(ottla_types::Millis(until));
@@ -357,6 +357,27 @@ fn the_controller_is_asked_for_what_a_leader_proposes_by_then() {
     assert_eq!(manager.take_isr_proposals(), []);
 }
 
+/// The answer took so long that this broker has followed somebody else since, and leads again.
+#[test]
+fn a_fetch_that_was_answered_in_another_term_is_not_noted() {
+    let node = Node::new();
+    let manager = node.start();
+    let replica = node.create_replicated(&manager, "a", &[1, 2]);
+    let appended = manager.append(&replica, &batch(1), &ONE).expect("appended");
+    assert_eq!(appended.last_offset, 0);
+    let fetch = FollowerFetch { broker: 2, broker_epoch: -1, offset: 1, log_start: 0 };
+    for leader in [2, 1] {
+        let change =
+            PartitionChangeRecord::default().with_topic_id(replica.id().topic.0).with_partition_id(0);
+        node.apply(&manager, change.with_leader(leader));
+        manager.follower_fetched(&replica, 0, fetch);
+        assert_eq!(replica.view().high_watermark, 0);
+    }
+    assert_eq!(replica.view().leader_epoch, 2);
+    manager.follower_fetched(&replica, 2, fetch);
+    assert_eq!(replica.view().high_watermark, 1);
+}
+
 /// Broker 1 is the only one left in the in-sync set.
 fn alone(replica: &Replica) -> PartitionChangeRecord {
     PartitionChangeRecord::default()
@@ -372,7 +393,7 @@ fn min_insync_replicas_is_raised_and_a_replica_falls_behind_in_one_image() {
     let manager = node.start();
     let replica = node.create_replicated(&manager, "a", &[1, 2]);
     let fetch = FollowerFetch { broker: 2, broker_epoch: -1, offset: 0, log_start: 0 };
-    manager.follower_fetched(&replica, fetch);
+    manager.follower_fetched(&replica, 0, fetch);
     let appended = manager.append(&replica, &batch(2), &ALL).expect("appended");
     let set_min_isr = |to: &str| ConfigRecord {
         resource_type: 2,
@@ -435,7 +456,7 @@ fn a_new_leader_tells_no_end_before_it_knows_its_high_watermark() {
     }
     assert_eq!(ask(OffsetQuery::Latest, Isolation::Replica), Ok(2), "followers ask for the log's end");
     let fetch = FollowerFetch { broker: 2, broker_epoch: -1, offset: 2, log_start: 0 };
-    manager.follower_fetched(&replica, fetch);
+    manager.follower_fetched(&replica, 1, fetch);
     assert_eq!(ask(OffsetQuery::Latest, Isolation::Uncommitted), Ok(2));
     assert_eq!(ask(OffsetQuery::At(1_000), Isolation::Committed), Ok(0));
     assert_eq!(ask(OffsetQuery::MaxTimestamp, Isolation::Committed), Ok(1));

@@ -481,6 +481,7 @@ fn serve(
             if arrived && !fetched.is_final() {
                 broker.follower_fetched(
                     &replica,
+                    fetched.view.leader_epoch,
                     FollowerFetch {
                         broker: state.replica_id.0,
                         broker_epoch: state.replica_epoch,

@@ -256,7 +256,7 @@ impl Shared {
                 offset: wanted.fetch_offset,
                 log_start: wanted.log_start,
             };
-            self.replicas.follower_fetched(replica, fetch);
+            self.replicas.follower_fetched(replica, fetched.view.leader_epoch, fetch);
         }
         let settled = match terms.reader {
             // What was left out for want of room is not.
