@@ -28,6 +28,7 @@ mod log;
 mod meta;
 mod names;
 mod pin;
+mod producers;
 mod read;
 mod reader;
 mod rebuild;

@@ -11,7 +11,6 @@ use std::{
     thread,
 };
 
-use ottla_records::Batch;
 use ottla_types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use parking_lot::Mutex;
 
@@ -23,10 +22,8 @@ use crate::{
     leftovers::{self, Listing},
     load::{LoadReport, Loader, PartitionLoader},
     log::Log,
-    names,
-    reader::LogReader,
+    names, producers,
     rebuild::Rebuild,
-    scan::{HEADERS, Scanner},
     start::Start,
     state::{Snapshots, State},
     store::Family,
@@ -184,7 +181,11 @@ pub(crate) fn load_one(
     }
     state.snapshots = Snapshots::default();
     let log = Log::new(shared, partition, topic_id, (state, place.future.clone()), config);
-    restore_producers(&log.reader(), checkpoint.as_ref(), &mut *loader)?;
+    let known = checkpoint.as_ref().map(|known| match denied {
+        Some(_) => (known, known.recovery_point),
+        None => (known, known.holds_to(&shared.boot)),
+    });
+    producers::restore(&log.reader(), known, &mut *loader)?;
     if let Some(denied) = denied {
         // Until the next regular one it would be believed again, by a start that finds others where it knew lost batches.
         let _one_at_a_time = shared.checkpointing.lock();
@@ -290,68 +291,4 @@ fn settle_epochs(
     // After a kill the file may be behind the checkpoint.
     state.epochs_changed = state.epochs != known || !clean && !known.is_empty();
     Ok(())
-}
-
-/// Gives the owner its snapshot back, and the batches that came after it.
-fn restore_producers(
-    reader: &LogReader,
-    checkpoint: Option<&Checkpoint>,
-    loader: &mut dyn PartitionLoader,
-) -> Result<(), Fault> {
-    let (log_start, log_end) = (reader.log_start(), reader.log_end());
-    let store = &reader.shared.store;
-    let mut snapshots = Snapshots::default();
-    if let Some(checkpoint) = checkpoint {
-        for (slot, offset) in [(1, checkpoint.synced_snapshot), (0, checkpoint.latest_snapshot)] {
-            let quiet = slot == 0 && checkpoint.quiet;
-            let offset = offset.map(|offset| if quiet { checkpoint.log_end } else { offset });
-            let Some(offset) = offset.filter(|&offset| offset <= log_end) else { continue };
-            let Some(bytes) = checkpoint::read_snapshot(store, reader.partition(), slot)? else { continue };
-            if slot == 1 {
-                snapshots.synced = Some((offset, bytes.clone()));
-            }
-            snapshots.latest = Some((offset, bytes));
-        }
-    }
-    let restored = snapshots.latest.as_ref().filter(|(offset, bytes)| loader.restore(*offset, bytes));
-    let from = restored.map_or(log_start, |(offset, _)| *offset);
-    let whole = restored.is_none();
-    let seen = visit(reader, from, loader)?;
-    if whole {
-        snapshots.latest = (!seen).then(|| (log_end, bytes::Bytes::new()));
-        snapshots.synced = None;
-        snapshots.version = 1;
-    }
-    snapshots.quiet = !seen;
-    reader.state.write().snapshots = snapshots;
-    Ok(())
-}
-
-/// Hands every batch from `from` on to the loader. True when one of them came from a producer with an id.
-fn visit(reader: &LogReader, from: Offset, loader: &mut dyn PartitionLoader) -> Result<bool, Fault> {
-    let mut seen = false;
-    for view in reader.views() {
-        if view.end <= from || view.size == 0 {
-            continue;
-        }
-        let file = reader.open_segment(&view.handle)?;
-        let mut window = Vec::new();
-        let mut scanner = Scanner::new(&file, view.size, HEADERS, &mut window);
-        let mut at = reader.start_for(&view, from)?.map_or(0, |(position, _)| position);
-        while let Some(header) = reader.header(&mut scanner, &view, at)? {
-            if header.next_offset() > from {
-                seen |= header.has_producer_id();
-                let control = if header.is_control() {
-                    let path = || reader.segment_path(view.handle.base);
-                    let bytes = scanner.whole(at, &header).map_err(|e| Fault::io("read", path())(e))?;
-                    Some(Batch { header, bytes })
-                } else {
-                    None
-                };
-                loader.batch(&header, control.as_ref());
-            }
-            at += header.size_in_bytes() as u64;
-        }
-    }
-    Ok(seen)
 }

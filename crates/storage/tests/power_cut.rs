@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use common::{TestDir, batch, partition, read_all, simple, topic_id};
+use bytes::Bytes;
+use common::{Recording, TestDir, Told, batch, partition, read_all, simple, topic_id};
 use ottla_records::{Codec, Producer, Stamped};
 use ottla_storage::{DirOptions, Family, LoadReport, Log, LogConfig, LogDir};
 use ottla_types::Offset;
@@ -266,4 +267,86 @@ fn epochs_of_batches_that_were_cut_off_do_not_come_back() {
     old.comes_back(&files);
     let (_dir, log, _) = reopen(&files, after_a_power_cut());
     assert_eq!((log.log_end(), log.epochs()), (48, vec![(0, 0), (2, 15), (4, 18)]));
+}
+
+fn of_producer(base: Offset, sequence: i32) -> Stamped {
+    let producer = Producer { id: 9, epoch: 0, base_sequence: sequence };
+    batch(base, 0, &[1], b"v", producer, Codec::None).stamped()
+}
+
+fn load(files: &TestDir, options: DirOptions) -> (LogDir, Log, Told) {
+    let dir = files.open(options);
+    let recording = Recording::default();
+    dir.load(&recording).expect("loads");
+    let log = recording.log.lock().take().expect("there is a log");
+    let told = recording.told.lock().clone();
+    (dir, log, told)
+}
+
+/// The snapshot of what was synced takes the place of one that knows of lost batches, in the store, too.
+#[test]
+fn a_snapshot_is_not_given_back_for_another_one() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&[of_producer(0, 0), of_producer(1, 1)]).expect("appends");
+    log.set_producer_snapshot(2, Bytes::from_static(b"two"));
+    log.flush().expect("syncs");
+    log.append(&[of_producer(2, 2), of_producer(3, 3)]).expect("appends");
+    log.set_producer_snapshot(4, Bytes::from_static(b"four"));
+    dir.checkpoint().expect("checkpoints");
+    drop((log, dir));
+    cut_to(&files, 2 * of_producer(0, 0).size_in_bytes());
+    let two = Some((2, b"two".to_vec()));
+    let (dir, mut log, told) = load(&files, after_a_power_cut());
+    assert_eq!(told, Told { restored: two.clone(), ..Told::default() });
+    log.append(&[of_producer(2, 2)]).expect("appends");
+    dir.checkpoint().expect("checkpoints");
+    drop((log, dir));
+    let (_dir, _log, told) = load(&files, options());
+    assert_eq!(told, Told { restored: two, batches: vec![2], controls: 0 });
+}
+
+#[test]
+fn a_snapshot_of_batches_that_were_cut_off_does_not_come_back() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    log.append(&[of_producer(0, 0)]).expect("appends");
+    log.set_producer_snapshot(1, Bytes::from_static(b"one"));
+    log.flush().expect("syncs");
+    log.append(&[of_producer(1, 1), of_producer(2, 2), of_producer(3, 3)]).expect("appends");
+    log.set_producer_snapshot(4, Bytes::from_static(b"four"));
+    dir.checkpoint().expect("checkpoints");
+    drop((log, dir));
+    let old = Old::of(&files);
+    let (dir, mut log, _) = load(&files, options());
+    log.truncate_to(2).expect("cuts");
+    let others: Vec<Stamped> = (2..9).map(|at| simple(at, 10)).collect();
+    log.append(&others).expect("appends");
+    drop((log, dir));
+    old.comes_back(&files);
+    let (_dir, log, told) = load(&files, after_a_power_cut());
+    assert_eq!(log.log_end(), 9);
+    assert_eq!(told, Told { restored: Some((1, b"one".to_vec())), batches: (1..9).collect(), controls: 0 });
+}
+
+/// What holds while no producer writes, holds at least for what was synced.
+#[test]
+fn a_quiet_snapshot_outlives_a_power_cut() {
+    for blob in [Bytes::new(), Bytes::from_static(b"one")] {
+        let files = TestDir::new();
+        let (dir, mut log) = create(&files);
+        if blob.is_empty() {
+            log.append(&[simple(0, 10)]).expect("appends");
+        } else {
+            log.append(&[of_producer(0, 0)]).expect("appends");
+            log.set_producer_snapshot(1, blob.clone());
+        }
+        append(&mut log, [10; 6]);
+        log.flush().expect("syncs");
+        append(&mut log, [10; 3]);
+        dir.checkpoint().expect("checkpoints");
+        drop((log, dir));
+        let (_dir, _log, told) = load(&files, after_a_power_cut());
+        assert_eq!(told, Told { restored: Some((7, blob.to_vec())), batches: vec![7, 8, 9], controls: 0 });
+    }
 }
