@@ -12,7 +12,8 @@
 //! - `describe TOKEN GROUP`, `list TOKEN [states=...] [types=...]`, `delete-topics TOKEN TOPIC...`
 //! - `tick MS`: time passes; what is due happens at its time.
 //! - `restart`: another coordinator reads the log and takes over. `txn PRODUCER GROUP TOPIC:PARTITION:OFFSET` and
-//!   `marker PRODUCER commit|abort` add to the log what transactions do, for the next restart to read.
+//!   `marker PRODUCER commit|abort` add to the log what transactions do, for the next restart to read;
+//!   `delete-offset GROUP TOPIC:PARTITION` a tombstone.
 //! - `refuse CODE`: the log does not take the next facts.
 //! - `deadline`, `log`: what the core waits for; what the log holds.
 //!

@@ -63,6 +63,12 @@ impl goldenscript::Runner for Conversation {
                 self.log.extend(entries);
                 String::new()
             }
+            "delete-offset" => {
+                let group: Arc<str> = required(args.next_pos(), "GROUP")?.into();
+                let (topic, partition) = parse_partition(required(args.next_pos(), "TOPIC:PARTITION")?)?;
+                self.log.push(Entry::Fact(Record::OffsetTombstone { group, topic, partition }));
+                String::new()
+            }
             "marker" => {
                 let producer = required(args.next_pos(), "PRODUCER")?.parse()?;
                 let committed = required(args.next_pos(), "commit|abort")? == "commit";
@@ -253,9 +259,8 @@ impl Conversation {
         let id = number(args, "id", 0u128)?;
         let mut topics: Vec<FetchTopic> = Vec::new();
         while let Some(wanted) = args.next_pos() {
-            let (topic, partition) = wanted.split_once(':').ok_or("TOPIC:PARTITION is wanted")?;
-            let partitions = vec![partition.parse()?];
-            topics.push(FetchTopic { name: topic.into(), topic_id: topic_id(id), partitions });
+            let (name, partition) = parse_partition(wanted)?;
+            topics.push(FetchTopic { name, topic_id: topic_id(id), partitions: vec![partition] });
         }
         Ok(OffsetFetch { group_id, topics: Some(topics).filter(|topics| !topics.is_empty()), require_stable })
     }
@@ -371,6 +376,11 @@ fn metadata_of(text: &str) -> Bytes {
 
 fn topic_id(id: u128) -> TopicId {
     TopicId(uuid::Uuid::from_u128(id))
+}
+
+fn parse_partition(text: &str) -> Result<(Arc<str>, i32)> {
+    let (topic, partition) = text.split_once(':').ok_or("TOPIC:PARTITION is wanted")?;
+    Ok((topic.into(), partition.parse()?))
 }
 
 fn parse_offset(text: &str) -> Result<(Arc<str>, CommitPartition)> {
