@@ -98,6 +98,14 @@ impl ClassicGroup {
 
     fn put_back(&mut self, turn: &mut Turn<'_, '_>, former: FormerSelf) {
         let id = former.member.id.clone();
+        // Its join has been answered by now, with an id that does not exist any more.
+        for (_, answer) in &mut turn.answers {
+            if let Answer::Join(join) = answer
+                && join.member_id == former.new_id
+            {
+                join.member_id = Arc::from("");
+            }
+        }
         self.take(&former.new_id);
         turn.timers.cancel(&Timer::Session(self.id.clone(), former.new_id));
         self.insert(former.member);
