@@ -210,7 +210,7 @@ pub struct DescribedMember {
     pub client_host: Arc<str>,
     /// Its subscription; empty unless the group is stable.
     pub metadata: Bytes,
-    /// Its assignment; empty unless the group is stable.
+    /// Its assignment, in a rebalance the one of before; empty while it has none.
     pub assignment: Bytes,
 }
 
