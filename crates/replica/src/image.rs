@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use ottla_metadata::{Image, LeaderRecoveryState, Partition as Assigned, Topic, TopicsDelta, directory};
@@ -377,8 +377,8 @@ impl ReplicaManager {
         if replica.on(&*self.clock, event) {
             self.propose(replica.id());
         }
-        if leads && assigned.replicas.len() > 1 && !replica.followed.swap(true, Ordering::AcqRel) {
-            self.with_followers.lock().push(Arc::downgrade(replica));
+        if leads && assigned.replicas.len() > 1 {
+            self.with_followers.add(replica.id(), replica);
         }
         let following = Following {
             leader: if leads { NO_LEADER } else { assigned.leader },

@@ -16,6 +16,7 @@ mod describe;
 mod dirs;
 mod fetcher;
 mod follow;
+mod followed;
 mod followers;
 mod image;
 mod load;

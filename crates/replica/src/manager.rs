@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64},
     },
 };
 
@@ -21,6 +21,7 @@ use crate::{
     assignments::Assignments,
     dirs::Dir,
     fetcher::Replication,
+    followed::Followed,
     load::{Finder, Found, Loaded},
     moves::Moves,
     throttle::Throttles,
@@ -96,7 +97,7 @@ pub struct ReplicaManager {
     pub(crate) hosting: Mutex<Hosting>,
     pub(crate) upkeep: Arc<Upkeep>,
     /// Leaders that other brokers follow: the only ones whose time passes.
-    pub(crate) with_followers: Mutex<Vec<Weak<Replica>>>,
+    pub(crate) with_followers: Followed<Replica>,
     pub(crate) listeners: RwLock<Vec<LeadershipListener>>,
     /// Partitions whose in-sync set the controller is to be asked to change; into what, they say themselves by then.
     pub(crate) proposals: Mutex<HashSet<TopicPartitionId>>,
@@ -147,7 +148,7 @@ impl ReplicaManager {
             registry: ArcSwap::default(),
             hosting: Mutex::new(hosting),
             upkeep,
-            with_followers: Mutex::default(),
+            with_followers: Followed::default(),
             listeners: RwLock::default(),
             proposals: Mutex::default(),
             broker_epoch: AtomicI64::new(-1),
@@ -230,17 +231,7 @@ impl ReplicaManager {
 
     /// Leaders that others follow; those that do not lead any more are let go.
     pub(crate) fn followed_leaders(&self) -> Vec<Arc<Replica>> {
-        let mut leaders = Vec::new();
-        self.with_followers.lock().retain(|held| {
-            let Some(replica) = held.upgrade() else { return false };
-            if !replica.view().is_leader {
-                replica.followed.store(false, Ordering::Release);
-                return false;
-            }
-            leaders.push(replica);
-            true
-        });
-        leaders
+        self.with_followers.those_that(|replica| replica.view().is_leader)
     }
 
     /// Serves what still waits for the disk, closes every log and marks the dirs clean, with this epoch unless a replica

@@ -89,8 +89,6 @@ pub struct Replica {
     pub(crate) waiters: Waiters,
     /// The high watermark moved since Kafka's checkpoint files were written.
     pub(crate) moved: AtomicBool,
-    /// In the manager's list of leaders that others follow.
-    pub(crate) followed: AtomicBool,
     /// In the upkeep's list of logs to be flushed.
     pub(crate) flush_planned: AtomicBool,
     owned: Mutex<Owned>,
@@ -113,7 +111,6 @@ impl Replica {
             settings: ArcSwap::new(settings),
             waiters: Waiters::default(),
             moved: AtomicBool::new(false),
-            followed: AtomicBool::new(false),
             flush_planned: AtomicBool::new(false),
             owned: Mutex::new(Owned {
                 partition,
