@@ -116,9 +116,12 @@ fn a_damaged_partition_stops_nobody_else() {
     let damages: [fn(&Path); 2] = [
         |dir| fs::write(dir.join("partition.metadata"), "version: 0\ntopic").expect("writes"),
         |dir| {
-            // A batch of an old message format: refused, not cut off.
+            // A message of an old format, without a key: refused, not cut off.
             let mut bytes = fs::read(dir.join(SEGMENT)).expect("reads");
+            let size = i32::from_be_bytes(bytes[8..12].try_into().expect("four"));
             bytes[16] = 1;
+            bytes[26..30].copy_from_slice(&(-1i32).to_be_bytes());
+            bytes[30..34].copy_from_slice(&(size + 12 - 34).to_be_bytes());
             fs::write(dir.join(SEGMENT), bytes).expect("writes");
         },
     ];
