@@ -202,6 +202,30 @@ fn a_power_cut_does_not_change_the_voters_once_more() {
     world.agree();
 }
 
+/// The leader that was asked to remove it is gone before that holds: whoever comes next makes it hold.
+#[test]
+fn a_voter_that_made_its_own_removal_hold_leads_no_more() {
+    let mut chosen = 0;
+    for seed in 0..20 {
+        let mut world = World::new(seed, 5);
+        world.broker();
+        let leader = world.elected();
+        let gone = (1..=5).find(|id| *id != leader).expect("five");
+        world.change(leader, VoterChange::Remove { id: gone, directory_id: directory(gone) });
+        world.pass();
+        world.kill(leader, false);
+        let led_by = |world: &World, id: NodeId| world.members[&id].core.as_ref()?.leader();
+        world.until(5000, |world| led_by(world, gone).is_some_and(|id| id != leader));
+        chosen += i32::from(led_by(&world, gone) == Some(gone));
+        world.create("after");
+        world.run(3000);
+        assert!(world.leader().is_some_and(|id| id != gone), "seed {seed}");
+        let voters = world.with(gone, |core, _| core.membership().voters.clone()).expect("runs");
+        assert!(voters.len() == 4 && voters.iter().all(|voter| voter.id != gone), "seed {seed}");
+    }
+    assert!(chosen > 0, "it was elected now and then");
+}
+
 /// What made it the sole voter is committed and, after the power cut, not applied: it may not campaign before it is.
 #[test]
 fn a_sole_voter_leads_again_after_a_power_cut() {

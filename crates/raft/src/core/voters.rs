@@ -302,12 +302,8 @@ impl<M: Machine> Core<M> {
             return Ok(());
         }
         match &self.changes.pending {
-            Some(Pending { stage: Stage::Proposed(index), change, .. }) if self.applied.0 >= *index => {
-                let removed = matches!(change, VoterChange::Remove { .. });
+            Some(Pending { stage: Stage::Proposed(index), .. }) if self.applied.0 >= *index => {
                 self.changes.finish(Ok(()));
-                if removed && !self.conf().voters.contains(&self.name) {
-                    self.leave_voters();
-                }
             }
             Some(Pending { stage: Stage::Learning, deadline, .. }) => {
                 if deadline.is_some_and(|at| at <= ctx.now) {
@@ -318,6 +314,10 @@ impl<M: Machine> Core<M> {
             }
             Some(_) => {}
             None => self.tend(ctx),
+        }
+        // Whoever asked for that: this member may have come to lead with its own removal in the log, and made it hold.
+        if !self.conf().voters.contains(&self.name) {
+            self.leave_voters();
         }
         Ok(())
     }
