@@ -333,6 +333,8 @@ impl<'a> Rebuild<'a> {
         state.log_end = told.map_or(self.log_end, |c| c.log_end.max(self.log_end));
         let synced = match self.checkpoint {
             Some(checkpoint) => checkpoint.recovery_point,
+            // Kafka's file may tell of another log of that name, or of what was cut off since.
+            None if self.shared.start.ours() => 0,
             None => self.shared.texts.recovery_points.get(self.partition).copied().unwrap_or(0),
         };
         state.recovery_point = synced.clamp(first.base.min(state.log_end), state.log_end);

@@ -2,14 +2,10 @@
 
 mod common;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use common::{Recording, TestDir, Told, batch, partition, read_all, simple, topic_id};
+use common::{Recording, TestDir, Told, batch, copy, partition, read_all, simple, topic_id};
 use ottla_records::{Codec, Producer, Stamped};
 use ottla_storage::{DirOptions, Family, LoadReport, Log, LogConfig, LogDir};
 use ottla_types::Offset;
@@ -216,14 +212,6 @@ fn store(files: &TestDir) -> PathBuf {
     files.path().join(common::STORE)
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("creates");
-    for entry in fs::read_dir(from).expect("lists") {
-        let entry = entry.expect("lists");
-        fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
-    }
-}
-
 /// What the store had on the device some time ago.
 struct Old(tempfile::TempDir);
 
@@ -349,4 +337,28 @@ fn a_quiet_snapshot_outlives_a_power_cut() {
         let (_dir, _log, told) = load(&files, after_a_power_cut());
         assert_eq!(told, Told { restored: Some((7, blob.to_vec())), batches: vec![7, 8, 9], controls: 0 });
     }
+}
+
+/// A log that was killed before its first checkpoint is not synced as far as the one was that had its name before.
+#[test]
+fn a_log_without_a_checkpoint_counts_as_not_synced() {
+    let files = TestDir::new();
+    let (dir, mut log) = create(&files);
+    append(&mut log, [10; 5]);
+    log.close().expect("closes");
+    dir.close(-1).expect("closes");
+    let (dir, log, _) = reopen(&files, options());
+    dir.remove_log(log).expect("removes");
+    let other = "bbbbbbbbbbbbbbbbbbbbbA".parse().expect("an id");
+    let mut log = dir.create_log(&partition(), other, Arc::default()).expect("creates");
+    append(&mut log, [10; 5]);
+    drop((log, dir));
+    let (dir, mut log, _) = reopen(&files, options());
+    let told = || {
+        dir.write_kafka_checkpoints().expect("writes");
+        fs::read_to_string(files.path().join("recovery-point-offset-checkpoint")).expect("reads")
+    };
+    assert!(told().ends_with("topic 0 0\n"));
+    log.flush().expect("syncs");
+    assert!(told().ends_with("topic 0 5\n"));
 }

@@ -68,6 +68,15 @@ impl TestDir {
     }
 }
 
+/// Copies a directory's files, not those of directories in it.
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("creates");
+    for entry in std::fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
+    }
+}
+
 pub fn partition() -> TopicPartition {
     TopicPartition::new("topic", 0)
 }
