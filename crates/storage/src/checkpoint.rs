@@ -255,7 +255,7 @@ pub(crate) fn write_one(reader: &LogReader, log_start: bool, synced: bool) -> Re
     write_epochs(reader)
 }
 
-/// The part of [`write_one`] that goes to the store. The log's files are left to the next checkpoint.
+/// The part of [`write_one`] that goes to the store.
 pub(crate) fn store_one(reader: &LogReader, log_start: bool, synced: bool) -> Result<(), Fault> {
     let mut changes = reader.shared.store.changes();
     let done = {

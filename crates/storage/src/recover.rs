@@ -190,6 +190,8 @@ pub(crate) fn load_one(
         // Until the next regular one it would be believed again, by a start that finds others where it knew lost batches.
         let _one_at_a_time = shared.checkpointing.lock();
         checkpoint::store_one(&log.reader(), false, log.log_end() < denied.recovery_point)?;
+        // Should the store be lost, this file would tell of lost batches. It can wait where it has to.
+        let _ = checkpoint::write_epochs(&log.reader());
     }
     if changed || checkpoint.is_none() || denied.is_some() {
         log.reader().mark_dirty();
@@ -251,6 +253,9 @@ fn settle_start(
             }
         }
         *state = State::empty(state.log_start, shared.clock.wall().0);
+        // It tells where the log begins, also without the store.
+        let path = dir.join(names::segment(state.log_start));
+        fs::File::create(&path).map_err(Fault::io("create", &path))?;
     }
     Ok(())
 }

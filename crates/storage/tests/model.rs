@@ -17,10 +17,17 @@ enum Step {
     StartAt(Offset),
     AdvanceStart(prop::sample::Index),
     DeleteHead,
-    Read { from: prop::sample::Index, max: usize, bound: prop::sample::Index, at_least_one: bool },
+    Read {
+        from: prop::sample::Index,
+        max: usize,
+        bound: prop::sample::Index,
+        at_least_one: bool,
+    },
     FindTime(i64),
     Checkpoint,
     Flush,
+    /// What the store has on the device, should the next power cut come before the next sync of it.
+    StoreReachesDevice,
     Reopen(End),
 }
 
@@ -38,8 +45,23 @@ enum End {
     Clean,
     Kill,
     PowerCut,
+    /// A power cut that costs batches that were not synced, from one of them on.
+    Lost {
+        from: prop::sample::Index,
+        how: Loss,
+    },
     LostStore,
     LostMarker,
+}
+
+/// What the file has in the place of a lost batch, and of those behind it.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Nothing,
+    Half,
+    Zeros,
+    /// Only this one is lost: the rest is there, and has to go.
+    Hole,
 }
 
 fn new_batch() -> impl Strategy<Value = NewBatch> {
@@ -50,6 +72,10 @@ fn new_batch() -> impl Strategy<Value = NewBatch> {
     (gap, timestamps, size, prop::bool::weighted(0.1), codec).prop_map(
         |(gap, timestamps, size, next_epoch, codec)| NewBatch { gap, timestamps, size, next_epoch, codec },
     )
+}
+
+fn loss() -> impl Strategy<Value = Loss> {
+    prop_oneof![Just(Loss::Nothing), Just(Loss::Half), Just(Loss::Zeros), Just(Loss::Hole)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -65,8 +91,14 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0i64..1100).prop_map(Step::FindTime),
         3 => Just(Step::Checkpoint),
         2 => Just(Step::Flush),
-        3 => prop_oneof![
-            Just(End::Clean), Just(End::Kill), Just(End::PowerCut), Just(End::LostStore), Just(End::LostMarker)
+        1 => Just(Step::StoreReachesDevice),
+        4 => prop_oneof![
+            1 => Just(End::Clean),
+            2 => Just(End::Kill),
+            1 => Just(End::PowerCut),
+            3 => (index(), loss()).prop_map(|(from, how)| End::Lost { from, how }),
+            1 => Just(End::LostStore),
+            1 => Just(End::LostMarker),
         ].prop_map(Step::Reopen),
     ]
 }
@@ -75,6 +107,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     batches: Vec<Stamped>,
     times: Vec<Vec<i64>>,
+    /// So many batches are on the device.
+    synced: usize,
     log_start: Offset,
     log_end: Offset,
     epoch: i32,
@@ -98,6 +132,7 @@ impl Model {
     fn truncate(&mut self, count: usize) -> Offset {
         self.batches.truncate(count);
         self.times.truncate(count);
+        self.synced = self.synced.min(count);
         self.log_end = self.batches.last().map_or(0, |batch| batch.header.next_offset());
         self.log_start = self.log_start.min(self.log_end);
         self.log_end
@@ -106,6 +141,7 @@ impl Model {
     fn forget_before(&mut self, base: Offset) {
         let gone = self.batches.iter().take_while(|batch| batch.header.base_offset < base).count();
         self.batches.drain(..gone);
+        self.synced = self.synced.saturating_sub(gone);
         self.times.drain(..gone);
     }
 
@@ -153,6 +189,8 @@ struct Run {
     options: DirOptions,
     open: Option<(LogDir, Log)>,
     model: Model,
+    /// What [`Step::StoreReachesDevice`] left, until the store is synced.
+    old_store: Option<tempfile::TempDir>,
 }
 
 impl Run {
@@ -172,12 +210,14 @@ impl Run {
                 let count = at.index(self.model.batches.len() + 1);
                 if count > 0 {
                     let end = self.model.truncate(count);
+                    // It may be that the truncation had to be synced.
+                    self.old_store = None;
                     self.log().truncate_to(end).expect("truncates");
                 }
             }
             Step::StartAt(offset) => {
-                self.model.batches.clear();
-                self.model.times.clear();
+                self.model.truncate(0);
+                self.old_store = None;
                 (self.model.log_start, self.model.log_end) = (*offset, *offset);
                 self.log().truncate_fully_and_start_at(*offset).expect("empties");
             }
@@ -187,6 +227,7 @@ impl Run {
                     + i64::try_from(at.index(usize::try_from(end - start).expect("ordered") + 1))
                         .expect("small");
                 self.log().advance_log_start(to).expect("moves");
+                self.old_store = None;
                 self.model.log_start = to;
             }
             Step::DeleteHead => {
@@ -208,6 +249,12 @@ impl Run {
             Step::Flush => {
                 let end = self.model.log_end;
                 assert_eq!(self.log().flush().expect("syncs"), end);
+                self.model.synced = self.model.batches.len();
+            }
+            Step::StoreReachesDevice => {
+                let old = tempfile::tempdir().expect("a temporary directory");
+                common::copy(&self.files.path().join(common::STORE), old.path());
+                self.old_store = Some(old);
             }
             Step::Reopen(end) => self.reopen(*end),
         }
@@ -250,8 +297,13 @@ impl Run {
             End::Clean => {
                 log.close().expect("closes");
                 dir.close(5).expect("closes");
+                self.model.synced = self.model.batches.len();
             }
             End::Kill | End::PowerCut => drop((log, dir)),
+            End::Lost { from, how } => {
+                drop((log, dir));
+                self.lose(from, how);
+            }
             End::LostStore => {
                 dir.write_kafka_checkpoints().expect("writes");
                 drop((log, dir));
@@ -261,18 +313,78 @@ impl Run {
                 log.close().expect("closes");
                 dir.close(5).expect("closes");
                 std::fs::remove_file(self.files.path().join(".kafka_cleanshutdown")).expect("removes");
+                self.model.synced = self.model.batches.len();
             }
         }
+        if !matches!(end, End::Kill) {
+            self.old_store = None;
+        }
         let mut options = self.options.clone();
-        options.assume_power_cut = matches!(end, End::PowerCut);
+        options.assume_power_cut = matches!(end, End::PowerCut | End::Lost { .. });
         let (dir, log, report) = self.files.reopen(options, &config());
         assert_eq!(dir.was_clean(), matches!(end, End::Clean));
-        assert_eq!(report.truncated_bytes, 0);
+        assert!(report.truncated_bytes == 0 || matches!(end, End::Lost { .. }));
         if matches!(end, End::Clean) {
             assert_eq!(report.checked_bytes, 0);
             assert_eq!(dir.previous_broker_epoch(), Some(5));
         }
         self.open = Some((dir, log));
+    }
+
+    /// Takes from the device what was not synced, from one of its batches on. The first batch stays.
+    fn lose(&mut self, from: prop::sample::Index, how: Loss) {
+        if let Some(old) = self.old_store.take() {
+            let store = self.files.path().join(common::STORE);
+            std::fs::remove_dir_all(&store).expect("removes");
+            common::copy(old.path(), &store);
+            // Nothing would deny what it says of lost batches, should the store be lost next.
+            let _ = std::fs::remove_file(self.files.path().join("topic-0/leader-epoch-checkpoint"));
+        }
+        let kept = self.model.synced.max(1);
+        if self.model.batches.len() <= kept {
+            return;
+        }
+        let first = kept + from.index(self.model.batches.len() - kept);
+        let lost: Vec<Stamped> = self.model.batches[first..].to_vec();
+        let mut files = self.segment_files();
+        // The file of the first lost batch is the last one that does not begin behind it.
+        let at = files.partition_point(|(base, _)| *base <= lost[0].header.base_offset) - 1;
+        let before: usize = self.model.batches[..first]
+            .iter()
+            .filter(|batch| batch.header.base_offset >= files[at].0)
+            .map(Stamped::size_in_bytes)
+            .sum();
+        let size = lost[0].size_in_bytes();
+        let mut bytes = std::fs::read(&files[at].1).expect("reads");
+        match how {
+            Loss::Nothing => bytes.truncate(before),
+            Loss::Half => bytes.truncate(before + size / 2),
+            Loss::Zeros => bytes[before..].fill(0),
+            Loss::Hole => bytes[before + 20..before + size].fill(0),
+        }
+        std::fs::write(&files[at].1, bytes).expect("writes");
+        if !matches!(how, Loss::Hole) {
+            files.drain(at + 1..).for_each(|(_, path)| std::fs::remove_file(path).expect("removes"));
+        }
+        let start = self.model.log_start;
+        if self.model.truncate(first) < start {
+            // It is begun anew at its start.
+            self.model.truncate(0);
+            (self.model.log_start, self.model.log_end) = (start, start);
+        }
+        self.model.synced = self.model.batches.len();
+    }
+
+    /// Base offsets and paths of the log's files.
+    fn segment_files(&self) -> Vec<(Offset, std::path::PathBuf)> {
+        let entries = std::fs::read_dir(self.files.path().join("topic-0")).expect("lists");
+        let paths = entries.map(|entry| entry.expect("lists").path());
+        let mut files: Vec<_> = paths
+            .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
+            .map(|path| (path.file_stem().and_then(|s| s.to_str()?.parse().ok()).expect("an offset"), path))
+            .collect();
+        files.sort();
+        files
     }
 
     fn check(&mut self) {
@@ -309,7 +421,7 @@ proptest! {
         let dir = files.open(options(tail, mode));
         let log = dir.create_log(&partition(), topic_id(), Arc::new(config())).expect("creates");
         let options = options(tail, mode);
-        let mut run = Run { files, options, open: Some((dir, log)), model: Model::default() };
+        let mut run = Run { files, options, open: Some((dir, log)), model: Model::default(), old_store: None };
         for step in &steps {
             run.step(step);
         }
