@@ -362,3 +362,17 @@ fn a_log_without_a_checkpoint_counts_as_not_synced() {
     log.flush().expect("syncs");
     assert!(told().ends_with("topic 0 5\n"));
 }
+
+/// A move to another dir that was cut short leaves what was known of the log that moved; the partition may come back.
+#[test]
+fn a_new_log_is_not_taken_for_one_that_had_its_place() {
+    let files = TestDir::new();
+    lost(&files, 0);
+    fs::remove_dir_all(files.path().join("topic-0")).expect("removes");
+    let (dir, mut log) = create(&files);
+    let batches = append(&mut log, (0..200).map(|at| 371 + at));
+    drop((log, dir));
+    let (_dir, log, report) = reopen(&files, options());
+    assert_eq!((log.log_end(), report.truncated_bytes), (200, 0));
+    assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches));
+}

@@ -61,7 +61,10 @@ impl LogDir {
                 leftovers::clear(&path)?;
                 self.shared.forget(partition)?;
             }
-            created => created.map_err(Fault::io("create", &path))?,
+            created => {
+                created.map_err(Fault::io("create", &path))?;
+                self.shared.forget_another(partition)?;
+            }
         }
         self.begin_log(&path, partition, topic_id, config, None)
     }

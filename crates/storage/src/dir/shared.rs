@@ -22,7 +22,7 @@ use crate::{
     names,
     reader::LogReader,
     start::Start,
-    store::{Family, Store},
+    store::{Changes, Family, Store},
     tail::TailCache,
     text,
 };
@@ -128,6 +128,21 @@ impl Shared {
 
     /// Forgets everything the store knows about a log.
     pub(super) fn forget(&self, partition: &TopicPartition) -> Result<(), Fault> {
+        self.forgetting(partition).commit()
+    }
+
+    /// The same for a name whose log was made only now: what is known is of another one, whose removal a crash cut short
+    /// (a move to another dir, say). Synced, or a power cut could bring it back over the new one's records.
+    pub(super) fn forget_another(&self, partition: &TopicPartition) -> Result<(), Fault> {
+        for key in [names::checkpoint_key(partition), names::log_start_key(partition)] {
+            if self.store.get(Family::Index, &key)?.is_some() {
+                return self.forgetting(partition).commit_synced();
+            }
+        }
+        Ok(())
+    }
+
+    fn forgetting(&self, partition: &TopicPartition) -> Changes<'_> {
         let mut changes = self.store.changes();
         changes.delete(Family::Index, &names::checkpoint_key(partition));
         changes.delete(Family::Index, &names::log_start_key(partition));
@@ -138,7 +153,7 @@ impl Shared {
             let (from, to) = names::all_of(family, partition);
             changes.delete_range(Family::Index, &from, &to);
         }
-        changes.commit()
+        changes
     }
 
     /// Keeps a sealed segment's index in memory for a while.
