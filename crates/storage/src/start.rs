@@ -124,6 +124,7 @@ pub(crate) fn begin(dir: &Path, store: &Store, assume_power_cut: bool) -> Result
         // Synced, or a power cut could bring "ended cleanly" back for a dir that was written to.
         changes.commit_synced()?;
         fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
+        text::sync_path(dir)?;
     } else {
         changes.commit()?;
     }

@@ -75,7 +75,8 @@ impl Log {
             (dropped, lower_start, synced)
         };
         self.or_broken(|| {
-            self.write_cut(lower_start, synced)?;
+            // A start that is told to be higher after a power cut would empty the log.
+            self.write_cut(lower_start, synced || lower_start)?;
             self.remove_segments(&dropped, false)?;
             if let Some(file) = &file {
                 file.set_len(cut.position).map_err(Fault::io("truncate a segment of", self.reader.path()))?;
