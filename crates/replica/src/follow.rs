@@ -226,6 +226,10 @@ fn write(
         effects.start_over_at = Some(base);
         replica.perform(owned, effects);
         effects.start_over_at = None;
+        if owned.partition.log_end() != base {
+            // It could not be, for want of file descriptors most likely: it is asked for again.
+            return Err(FollowError::OutOfDate);
+        }
     }
     let log = owned.log.as_mut().ok_or(FollowError::OutOfDate)?;
     let stamped: SmallVec<[Stamped; 4]> = parsed.iter().map(|(stamped, ..)| stamped.clone()).collect();

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -39,12 +39,17 @@ const NAME: usize = 255;
 /// What the name of a copy is longer than that of its partition: a dot, an id and `-future`.
 const FUTURE: usize = 1 + 32 + 7;
 
+/// No cut is owed.
+const NOTHING: Offset = Offset::MAX;
+
 /// A copy in another dir that is to take the log's place.
 pub(crate) struct Future {
     pub(crate) dir: Arc<Dir>,
     pub(crate) reader: Arc<LogReader>,
     /// Gone when the copy has become the log, or was given up.
     log: Mutex<Option<Log>>,
+    /// Where the copy is still to be cut, for the log was and the copy could not be; [`NOTHING`] else.
+    owed: AtomicI64,
     /// The controller was asked to take the new dir.
     asked: AtomicBool,
     /// And has taken it.
@@ -63,6 +68,7 @@ impl Future {
             dir,
             reader: log.reader(),
             log: Mutex::new(Some(log)),
+            owed: AtomicI64::new(NOTHING),
             asked: AtomicBool::new(false),
             assigned: AtomicBool::new(false),
         })
@@ -70,16 +76,30 @@ impl Future {
 
     /// Copies what follows of `source`, up to about `most` bytes. The copy is held meanwhile, `source` is not.
     fn copy(&self, source: &Arc<LogReader>, most: usize) -> Result<usize, CopyError> {
-        self.log.lock().as_mut().map_or(Ok(0), |log| copy(log, source, most))
+        self.log.lock().as_mut().map_or(Ok(0), |log| {
+            self.settle(log)?;
+            copy(log, source, most)
+        })
     }
 
     /// The log was cut back.
     pub(crate) fn truncate_to(&self, end: Offset) {
-        if let Some(log) = &mut *self.log.lock()
-            && let Err(fault) = log.truncate_to(end)
-        {
-            self.dir.fail(&fault);
+        if let Some(log) = &mut *self.log.lock() {
+            self.owed.fetch_min(end, Ordering::AcqRel);
+            if let Err(CopyError::Write(fault)) = self.settle(log) {
+                self.dir.fail(&fault);
+            }
         }
+    }
+
+    /// Cuts the copy as the log was cut. Until then nothing is added to it, and it does not take the log's place.
+    fn settle(&self, log: &mut Log) -> Result<(), CopyError> {
+        let owed = self.owed.load(Ordering::Acquire);
+        if owed != NOTHING {
+            log.truncate_to(owed).map_err(CopyError::Write)?;
+            self.owed.store(NOTHING, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Takes the copy away from whoever copies.
@@ -324,7 +344,7 @@ impl ReplicaManager {
             let mut slot = future.log.lock();
             let (Some(mut log), true) = (slot.take(), owned.log.is_some()) else { return true };
             let from = Arc::clone(&replica.place().dir);
-            if let Err(error) = complete(&mut log, owned) {
+            if let Err(error) = future.settle(&mut log).and_then(|()| complete(&mut log, owned)) {
                 match error {
                     CopyError::Read(ReadError::Fault(fault)) => from.fail(&fault),
                     CopyError::Write(fault) => future.dir.fail(&fault),
@@ -499,7 +519,52 @@ fn complete(log: &mut Log, owned: &Owned) -> Result<(), CopyError> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use ottla_records::{Batch, BatchBuilder};
+    use ottla_storage::{DirOptions, LogDir, MetaProperties};
+    use ottla_types::{SystemClock, TopicId};
+    use uuid::Uuid;
+
     use super::*;
+    use crate::{ReplicaOptions, upkeep::Upkeep};
+
+    fn dir(at: &Path) -> Arc<Dir> {
+        let meta =
+            MetaProperties { cluster_id: "test".into(), node_id: 1, directory_id: Some(Uuid::from_u128(9)) };
+        meta.format(at).expect("formats");
+        let dir = LogDir::open(at, DirOptions::default(), Arc::new(SystemClock::new())).expect("opens");
+        let opened = Dir::open(0, dir, &ReplicaOptions::new(1), &Arc::new(Upkeep::default()));
+        Arc::new(opened.expect("opens"))
+    }
+
+    fn append(log: &mut Log, epoch: LeaderEpoch) {
+        let mut builder = BatchBuilder::new(0);
+        builder.append(1, None, Some(b"value"), &[]);
+        let built: Bytes = builder.build();
+        let batch = Batch::parse(&built, 0).expect("built").stamp(log.log_end(), epoch);
+        log.append(&[batch]).expect("appended");
+    }
+
+    #[test]
+    fn a_copy_that_could_not_be_cut_is_cut_before_anything_is_added() {
+        let (here, there) = (tempfile::tempdir().expect("a dir"), tempfile::tempdir().expect("a dir"));
+        let (here, there) = (dir(here.path()), dir(there.path()));
+        let name = TopicPartition::new("t", 0);
+        let mut log = here.dir.create_log(&name, TopicId::METADATA, Arc::default()).expect("created");
+        let copy = there.dir.create_future(&name, TopicId::METADATA, Arc::default()).expect("created");
+        let future = Future::new(there, copy);
+        (0..3).for_each(|_| append(&mut log, 0));
+        let copied = |future: &Future, log: &Log| future.copy(&log.reader(), CHUNK).is_ok();
+        assert!(copied(&future, &log));
+        assert_eq!(future.reader.log_end(), 3);
+        // Another leader has other records, as many; there was no file descriptor to cut the copy with.
+        log.truncate_to(1).expect("cut");
+        (0..2).for_each(|_| append(&mut log, 1));
+        future.owed.fetch_min(1, Ordering::AcqRel);
+        assert!(copied(&future, &log));
+        assert_eq!(future.reader.epochs(), [(0, 0), (1, 1)]);
+        assert_eq!((future.reader.log_end(), future.owed.load(Ordering::Acquire)), (3, NOTHING));
+    }
 
     #[test]
     fn a_copy_holds_as_far_as_its_epochs_are_the_logs() {
