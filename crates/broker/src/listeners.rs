@@ -170,7 +170,8 @@ fn limits_by_listener(layers: &Layers, listeners: &[Arc<str>]) -> HashMap<Arc<st
 async fn connection_limits(configured: &ConfiguredLimits) -> ConnectionLimits {
     let limit = |n: i32| usize::try_from(n).ok().filter(|_| n != i32::MAX);
     let mut limits = ConnectionLimits {
-        total: [limit(configured.max_connections), open_files::for_connections()].into_iter().flatten().min(),
+        most: open_files::for_connections(),
+        total: limit(configured.max_connections),
         per_ip: limit(configured.max_connections_per_ip),
         ..ConnectionLimits::default()
     };

@@ -16,9 +16,11 @@ use tokio::sync::Notify;
 /// `max.connections`, with the prefix of a listener too, `max.connections.per.ip` and its overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections in all; more wait in the listen queue.
+    /// What the process can bear, on all listeners; more wait in the listen queue.
+    pub most: Option<usize>,
+    /// `max.connections`; more wait in the listen queue.
     pub total: Option<usize>,
-    /// The listener that connections in all do not limit: brokers' own, beside others, so that clients cannot shut the
+    /// The listener that `total` does not limit: brokers' own, beside others, so that clients cannot shut the
     /// followers out.
     pub exempt: Option<Arc<str>>,
     /// Connections on a listener; more wait in its listen queue.
@@ -51,6 +53,8 @@ struct Counts {
 pub(crate) struct Room {
     admission: Arc<Admission>,
     listener: Arc<str>,
+    /// Not yet where the total is no limit: room that waits for somebody is not taken from the other listeners.
+    in_total: bool,
 }
 
 /// Given back when the connection ends.
@@ -98,20 +102,21 @@ impl Admission {
     fn take_room(self: &Arc<Self>, listener: &Arc<str>) -> Option<Room> {
         let mut counts = self.counts.lock();
         let exempt = counts.limits.exempt.as_ref() == Some(listener);
-        if !exempt && counts.limits.total.is_some_and(|most| counts.total >= most) {
+        let is_full = |limit: Option<usize>| limit.is_some_and(|most| counts.total >= most);
+        if is_full(counts.limits.most) || (!exempt && is_full(counts.limits.total)) {
             return None;
         }
         let here = counts.by_listener.get(listener).copied().unwrap_or(0);
         if counts.limits.per_listener.get(listener).is_some_and(|most| here >= *most) {
             return None;
         }
-        counts.total += 1;
+        counts.total += usize::from(!exempt);
         counts.by_listener.insert(Arc::clone(listener), here + 1);
-        Some(Room { admission: Arc::clone(self), listener: Arc::clone(listener) })
+        Some(Room { admission: Arc::clone(self), listener: Arc::clone(listener), in_total: !exempt })
     }
 
     /// Counts a connection from `ip`; `None` when there are too many from there.
-    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, room: Room) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, mut room: Room) -> Option<Admitted> {
         let mut counts = self.counts.lock();
         let limit = counts.limits.per_ip_overrides.get(&ip).copied().or(counts.limits.per_ip);
         let count = counts.by_ip.get(&ip).copied().unwrap_or(0);
@@ -121,6 +126,7 @@ impl Admission {
             return None;
         }
         counts.by_ip.insert(ip, count + 1);
+        counts.total += usize::from(!std::mem::replace(&mut room.in_total, true));
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         Some(Admitted { room, ip, id })
     }
@@ -129,7 +135,7 @@ impl Admission {
 impl Drop for Room {
     fn drop(&mut self) {
         let mut counts = self.admission.counts.lock();
-        counts.total -= 1;
+        counts.total -= usize::from(self.in_total);
         if let Some(count) = counts.by_listener.get_mut(&self.listener) {
             *count -= 1;
         }
@@ -189,8 +195,16 @@ mod tests {
         let b: Vec<_> = (0..4).filter_map(|_| open_on(&admission, "B", 1)).collect();
         assert_eq!(b.len(), 3);
         drop((a, b));
+        // What waits for a broker takes nothing from the clients.
+        let _waiting = admission.room(&"B".into()).now_or_never().expect("there is room");
         let more: Vec<_> = (0..3).filter_map(|_| open_on(&admission, "C", 1)).collect();
         assert_eq!(more.len(), 3 - c.len());
+        // What the process cannot bear, brokers do not get either.
+        admission.limit(ConnectionLimits { most: Some(4), exempt: Some("B".into()), ..self::limits(3, 99) });
+        assert_eq!(
+            (0..4).map(|_| open_on(&admission, "B", 1)).collect::<Vec<_>>().iter().flatten().count(),
+            1
+        );
     }
 
     #[test]
