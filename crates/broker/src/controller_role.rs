@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use ottla_config::{BrokerConfig, Settings};
+use ottla_config::{BrokerConfig, SecurityProtocol, Settings};
 use ottla_controller::Controller;
 use ottla_metadata::{Endpoint, ImageCell};
 use ottla_net::{Bound, BufferPool, Shutdown};
@@ -133,7 +133,10 @@ fn address(
 ) -> Option<ControllerAddress> {
     let image = image.load();
     let registered: Option<&Endpoint> = image.controllers.get(&id).and_then(|controller| {
-        let mut names = config.listeners.controllers.iter();
+        let plaintext = |name: &&String| {
+            matches!(config.listeners.protocol(name), None | Some(SecurityProtocol::Plaintext))
+        };
+        let mut names = config.listeners.controllers.iter().filter(plaintext);
         names.find_map(|name| controller.listeners.iter().find(|at| *at.name == **name))
     });
     let configured = || config.quorum.voters.iter().find(|voter| voter.id == id);

@@ -19,7 +19,8 @@ pub(crate) fn unsupported(config: &BrokerConfig, is_mapped: bool) -> Vec<Rule> {
     let mut names: Vec<&String> =
         listeners.listeners.iter().map(|listener| &listener.endpoint.name).collect();
     let own = names.len();
-    for name in listeners.inter_broker.iter().chain(&listeners.controllers) {
+    // Of the controllers' listeners the first is what brokers connect to.
+    for name in listeners.inter_broker.iter().chain(listeners.controllers.first()) {
         if !names.contains(&name) {
             names.push(name);
         }

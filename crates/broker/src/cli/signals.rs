@@ -15,7 +15,7 @@ use crate::health;
 /// One Ctrl-C may come twice: from the terminal, and from a script that passes on what it got itself.
 const ONE_ORDER: Duration = Duration::from_millis(500);
 
-/// Ends with the first signal to stop. The second one ends the process at once: the orderly stop may wait for what does
+/// Ends with the first signal to stop. A second SIGTERM or SIGINT ends the process at once: the orderly stop may wait for what does
 /// not come.
 ///
 /// # Errors
@@ -31,7 +31,8 @@ pub fn stop() -> io::Result<impl Future<Output = ()>> {
         let _ = tell.send(());
         loop {
             let name = signals.next().await;
-            if first.elapsed() >= ONE_ORDER {
+            // A terminal that is closed is no impatience.
+            if name != HANGUP && first.elapsed() >= ONE_ORDER {
                 health::halt(&format!(
                     "Ending at once due to another signal {name}: the stop is not finished, the next start recovers the logs"
                 ));
@@ -43,6 +44,8 @@ pub fn stop() -> io::Result<impl Future<Output = ()>> {
         let _ = told.await;
     })
 }
+
+const HANGUP: &str = "SIGHUP";
 
 struct Signals {
     term: Signal,
@@ -68,7 +71,7 @@ impl Signals {
         tokio::select! {
             _ = self.term.recv() => "SIGTERM",
             _ = self.int.recv() => "SIGINT",
-            _ = hup => "SIGHUP",
+            _ = hup => HANGUP,
         }
     }
 }

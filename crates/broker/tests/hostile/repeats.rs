@@ -65,6 +65,14 @@ fn what_is_named_often_is_told_once() {
     let group = group.with_topics(Some(vec![topic; 2]));
     let answer = client.call(8, &OffsetFetchRequest::default().with_groups(vec![group; 2]));
     assert_eq!((answer.groups.len(), answer.groups[0].topics.len()), (1, 1));
+    // What is asked of one group in two entries is answered in one.
+    let entry = |topic: &str| {
+        let topic =
+            OffsetFetchRequestTopics::default().with_name(topic_name(topic)).with_partition_indexes(vec![0]);
+        OffsetFetchRequestGroup::default().with_group_id(group_id("group")).with_topics(Some(vec![topic]))
+    };
+    let two = OffsetFetchRequest::default().with_groups(vec![entry("plain"), entry("other")]);
+    assert_eq!(client.call(8, &two).groups[0].topics.len(), 2);
     assert_eq!(answer.groups[0].topics[0].partitions.len(), 1);
     assert_eq!(answer.groups[0].topics[0].partitions[0].committed_offset, 5);
 
