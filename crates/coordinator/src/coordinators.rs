@@ -112,7 +112,8 @@ impl Coordinators {
                 Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS) => {
                     listing.error = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
                 }
-                // Moved away while it was asked: its new coordinator lists it.
+                // Moved away while it was asked, so its new coordinator lists it; or it cannot be read yet, and nobody
+                // knows its groups.
                 Err(_) => {}
             }
         }

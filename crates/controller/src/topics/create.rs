@@ -1,7 +1,7 @@
 //! CreateTopics (KIP-4, KIP-464, KIP-525).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -82,13 +82,17 @@ impl Turn<'_, '_> {
         partitions.fold(0usize, usize::saturating_add) > LARGEST_REQUEST
     }
 
-    /// What names of topics that are there collide by, if a new one can collide at all.
+    /// Topics that are there and collide with new ones, by what they collide by. One look at all of them, whatever the
+    /// number of new ones.
     fn taken(&self, request: &CreateTopicsRequest) -> HashMap<String, Arc<str>> {
-        if !request.topics.iter().any(|topic| colliding(&topic.name).is_some()) {
+        let new: HashSet<String> = request.topics.iter().filter_map(|topic| colliding(&topic.name)).collect();
+        if new.is_empty() {
             return HashMap::new();
         }
-        let topics = self.image().topics.iter();
-        topics.filter_map(|topic| Some((colliding(&topic.name)?, topic.name.clone()))).collect()
+        let lengths: HashSet<usize> = new.iter().map(String::len).collect();
+        let topics = self.image().topics.iter().filter(|topic| lengths.contains(&topic.name.len()));
+        let taken = topics.filter_map(|topic| Some((colliding(&topic.name)?, topic.name.clone())));
+        taken.filter(|(key, _)| new.contains(key)).collect()
     }
 
     fn plan(

@@ -53,10 +53,7 @@ impl Handler for OffsetFetch {
         let image = self.image.get();
         let stable = request.require_stable;
         let asked: Vec<Asked> = if has_several_groups(version) {
-            // Each once: an answer is never longer than what there is to tell.
-            let mut seen = HashSet::with_capacity(request.groups.len());
-            let groups = request.groups.iter().filter(|group| seen.insert(group.group_id.as_str()));
-            groups.map(|group| Asked::group(&image, version, group)).collect()
+            Asked::groups(&image, version, &request.groups)
         } else {
             vec![Asked::single(&request)]
         };
@@ -106,6 +103,27 @@ impl Asked {
         Self { group_id: request.group_id.clone(), topics }
     }
 
+    /// Each group once, with all that is asked of it: an answer is never longer than what there is to tell.
+    fn groups(image: &Image, version: i16, groups: &[OffsetFetchRequestGroup]) -> Vec<Self> {
+        let mut places = HashMap::with_capacity(groups.len());
+        let mut kept: Vec<Self> = Vec::with_capacity(groups.len());
+        for group in groups {
+            let asked = Self::group(image, version, group);
+            let place = *places.entry(group.group_id.as_str()).or_insert(kept.len());
+            match kept.get_mut(place) {
+                Some(first) => match (&mut first.topics, asked.topics) {
+                    (Some(topics), Some(mut more)) => topics.append(&mut more),
+                    (topics, _) => *topics = None,
+                },
+                None => kept.push(asked),
+            }
+        }
+        for asked in &mut kept {
+            asked.topics = asked.topics.take().map(|topics| merged(topics.into_iter()));
+        }
+        kept
+    }
+
     fn group(image: &Image, version: i16, group: &OffsetFetchRequestGroup) -> Self {
         let topics = group.topics.as_ref().map(|topics| {
             let each = topics.iter().map(|topic| {
@@ -119,7 +137,7 @@ impl Asked {
                 let (name, partitions) = (name.unwrap_or_default(), topic.partition_indexes.clone());
                 (FetchTopic { name, topic_id, partitions }, known)
             });
-            merged(each)
+            each.collect()
         });
         Self { group_id: group.group_id.clone(), topics }
     }

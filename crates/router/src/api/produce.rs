@@ -44,7 +44,7 @@ mod refused;
 const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 /// How that client calls itself.
 const ADMIN_CLIENT: &str = "__admin_client";
-/// Bytes of records from which on a request may take longer than others should wait for this thread.
+/// Bytes from which on a request may take longer than others should wait for this thread.
 const LONG_REQUEST: usize = 4 << 20;
 /// The attribute bit of transactional batches, and where a batch has its attributes.
 const TRANSACTIONAL: u8 = 0x10;
