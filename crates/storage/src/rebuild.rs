@@ -109,7 +109,7 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// Takes one segment. True when the log ends in it, before the file does.
+    /// Takes one segment. True when the log ends in it, before the file does or before the next one begins.
     fn take(
         &mut self,
         base: Offset,
@@ -141,13 +141,38 @@ impl<'a> Rebuild<'a> {
             let file = fs::File::options().write(true).open(&path).map_err(Fault::io("open", &path))?;
             file.set_len(segment.size).map_err(Fault::io("truncate", &path))?;
         }
-        if last || torn {
+        let ends = torn || self.is_short(base, size, next_base);
+        if last || ends {
             self.index = index;
         } else {
             *segment.handle.index.lock() = SealedIndex::Held(Arc::new(index));
         }
         self.segments.push(segment);
-        Ok(torn)
+        Ok(ends)
+    }
+
+    /// True when batches are missing between the end of a segment that was gone through and the next one: the checkpoint
+    /// knew a longer file, with batches up to where the next one begins at the earliest. One that begins before that was
+    /// begun after a truncation, which a power cut took out of the store. Where the checkpoint knows nothing of it, a gap
+    /// in the offsets is a gap.
+    fn is_short(&self, base: Offset, size: u64, next_base: Option<Offset>) -> bool {
+        let (Some(next), Some((place, end))) = (next_base, self.known(base)) else { return false };
+        let known = self.checkpoint.is_some_and(|checkpoint| size < checkpoint.segments[place].size);
+        let short = known && self.log_end < end && end <= next;
+        if short {
+            let path = self.path(base);
+            tracing::warn!(path = %path.display(), size, "the log ends here: the file was longer");
+        }
+        short
+    }
+
+    /// The place of a segment in the checkpoint, and where its batches end at the latest.
+    fn known(&self, base: Offset) -> Option<(usize, Offset)> {
+        let checkpoint = self.checkpoint?;
+        let place = checkpoint.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        // Where an append failed after it had begun a segment, that one begins behind the log's end.
+        let next = checkpoint.segments.get(place + 1).map_or(Offset::MAX, |next| next.base);
+        Some((place, next.min(checkpoint.log_end)))
     }
 
     /// How much of a segment needs no check.
@@ -160,7 +185,7 @@ impl<'a> Rebuild<'a> {
             index: Some(Index::default()),
         };
         let Some(checkpoint) = self.checkpoint.filter(|_| self.trusting) else { return Ok(everything) };
-        let Ok(place) = checkpoint.segments.binary_search_by_key(&base, |segment| segment.base) else {
+        let Some((place, end)) = self.known(base) else {
             self.trusting = false;
             // Most often it was only begun since.
             self.denied |= base < checkpoint.log_end;
@@ -168,9 +193,6 @@ impl<'a> Rebuild<'a> {
         };
         let record = checkpoint.segments[place];
         let active = place + 1 == checkpoint.segments.len();
-        // Where an append failed after it had begun a segment, that one begins behind the log's end.
-        let end =
-            checkpoint.segments.get(place + 1).map_or(Offset::MAX, |next| next.base).min(checkpoint.log_end);
         if size < record.size || (!active && size > record.size) {
             (self.trusting, self.denied) = (false, true);
             return Ok(everything);
@@ -339,7 +361,8 @@ impl<'a> Rebuild<'a> {
         };
         state.recovery_point = synced.clamp(first.base.min(state.log_end), state.log_end);
         // Files that were removed come back where that is not synced.
-        state.names_unsynced = state.recovery_point < state.log_end || self.report.truncated_bytes > 0;
+        state.names_unsynced =
+            state.recovery_point < state.log_end || self.report.truncated_bytes > 0 || self.denied;
         state.segments = self.segments;
         state.index = self.index;
         state.stored = self.stored;

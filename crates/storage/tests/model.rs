@@ -58,6 +58,8 @@ enum End {
 #[derive(Clone, Copy, Debug)]
 enum Loss {
     Nothing,
+    /// Only of its own file: those behind it are there, which is noticed where the checkpoint knew more of this one.
+    File,
     Half,
     Zeros,
     /// Only this one is lost: the rest is there, and has to go.
@@ -75,7 +77,7 @@ fn new_batch() -> impl Strategy<Value = NewBatch> {
 }
 
 fn loss() -> impl Strategy<Value = Loss> {
-    prop_oneof![Just(Loss::Nothing), Just(Loss::Half), Just(Loss::Zeros), Just(Loss::Hole)]
+    prop_oneof![Just(Loss::Nothing), Just(Loss::File), Just(Loss::Half), Just(Loss::Zeros), Just(Loss::Hole)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -109,6 +111,8 @@ struct Model {
     times: Vec<Vec<i64>>,
     /// So many batches are on the device.
     synced: usize,
+    /// So many batches are known to the last checkpoint, at least.
+    known: usize,
     log_start: Offset,
     log_end: Offset,
     epoch: i32,
@@ -133,6 +137,7 @@ impl Model {
         self.batches.truncate(count);
         self.times.truncate(count);
         self.synced = self.synced.min(count);
+        self.known = self.known.min(count);
         self.log_end = self.batches.last().map_or(0, |batch| batch.header.next_offset());
         self.log_start = self.log_start.min(self.log_end);
         self.log_end
@@ -142,6 +147,7 @@ impl Model {
         let gone = self.batches.iter().take_while(|batch| batch.header.base_offset < base).count();
         self.batches.drain(..gone);
         self.synced = self.synced.saturating_sub(gone);
+        self.known = self.known.saturating_sub(gone);
         self.times.drain(..gone);
     }
 
@@ -245,6 +251,7 @@ impl Run {
             }
             Step::Checkpoint => {
                 self.open.as_ref().expect("open").0.checkpoint().expect("checkpoints");
+                self.model.known = self.model.batches.len();
             }
             Step::Flush => {
                 let end = self.model.log_end;
@@ -308,6 +315,7 @@ impl Run {
                 dir.write_kafka_checkpoints().expect("writes");
                 drop((log, dir));
                 std::fs::remove_dir_all(self.files.path().join(common::STORE)).expect("removes");
+                self.model.known = 0;
             }
             End::LostMarker => {
                 log.close().expect("closes");
@@ -337,6 +345,7 @@ impl Run {
             let store = self.files.path().join(common::STORE);
             std::fs::remove_dir_all(&store).expect("removes");
             common::copy(old.path(), &store);
+            self.model.known = 0;
             // Nothing would deny what it says of lost batches, should the store be lost next.
             let _ = std::fs::remove_file(self.files.path().join("topic-0/leader-epoch-checkpoint"));
         }
@@ -357,13 +366,14 @@ impl Run {
         let size = lost[0].size_in_bytes();
         let mut bytes = std::fs::read(&files[at].1).expect("reads");
         match how {
-            Loss::Nothing => bytes.truncate(before),
+            Loss::Nothing | Loss::File => bytes.truncate(before),
             Loss::Half => bytes.truncate(before + size / 2),
             Loss::Zeros => bytes[before..].fill(0),
             Loss::Hole => bytes[before + 20..before + size].fill(0),
         }
         std::fs::write(&files[at].1, bytes).expect("writes");
-        if !matches!(how, Loss::Hole) {
+        let noticed = matches!(how, Loss::Hole) || matches!(how, Loss::File) && first < self.model.known;
+        if !noticed {
             files.drain(at + 1..).for_each(|(_, path)| std::fs::remove_file(path).expect("removes"));
         }
         let start = self.model.log_start;

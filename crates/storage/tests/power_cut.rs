@@ -198,6 +198,101 @@ fn a_checkpoint_that_the_files_deny_is_replaced_before_others_are_written() {
     }
 }
 
+fn small_segments() -> LogConfig {
+    LogConfig { segment_bytes: 4000, ..LogConfig::default() }
+}
+
+/// A log of ten batches, three in a segment, of which the first `synced` were synced, and the first `known` are known to
+/// the last checkpoint.
+fn segments(files: &TestDir, synced: usize, known: usize) -> Vec<Stamped> {
+    let dir = files.open(options());
+    let mut log = dir.create_log(&partition(), topic_id(), Arc::new(small_segments())).expect("creates");
+    let mut batches = Vec::new();
+    for count in 1..=10 {
+        batches.extend(append(&mut log, [1000]));
+        if count == synced {
+            log.flush().expect("syncs");
+        }
+        if count == known {
+            dir.checkpoint().expect("checkpoints");
+        }
+    }
+    let bases: Vec<Offset> = log.reader().segments().iter().map(|segment| segment.base_offset).collect();
+    assert_eq!(bases, [0, 3, 6, 9]);
+    batches
+}
+
+/// A file came back shorter, and others that were begun behind it did too, or at least their names.
+#[test]
+fn files_behind_one_that_was_longer_are_not_of_the_log() {
+    let (synced, known) = ([0, 2, 4, 10], [5, 10]);
+    for (synced, known) in synced.into_iter().flat_map(|synced| known.map(|known| (synced, known))) {
+        for (cut, left, empty) in [(true, 3, false), (true, 4, false), (true, 4, true), (false, 3, false)] {
+            let what = format!("{synced} synced, {known} known, {left} left, {cut} {empty}");
+            let files = TestDir::new();
+            let mut batches = segments(&files, synced, known);
+            batches.truncate(left);
+            let file = |base: usize| files.path().join(format!("topic-0/{base:020}.log"));
+            let to = |base, size| {
+                let file = fs::File::options().write(true).open(file(base)).expect("opens");
+                file.set_len(size as u64).expect("cuts");
+            };
+            to(3, size_of(&batches[3..]));
+            if empty {
+                to(6, 0);
+                to(9, 0);
+            }
+            let options_then = if cut { after_a_power_cut() } else { options() };
+            let (dir, mut log, _) = files.reopen(options_then, &small_segments());
+            assert_eq!(log.log_end(), left as Offset, "{what}");
+            assert!(!file(6).exists() && !file(9).exists(), "{what}");
+            batches.extend(append(&mut log, [800; 7]));
+            log.flush().expect("syncs");
+            drop((log, dir));
+            let (_dir, log, report) = files.reopen(options(), &small_segments());
+            assert_eq!((log.log_end(), report.truncated_bytes), (left as Offset + 7, 0), "{what}");
+            assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches), "{what}");
+        }
+    }
+}
+
+/// Files that were removed could come back, also empty ones, behind what is written and synced next.
+#[test]
+fn the_removal_of_files_is_synced_with_what_is_written_next() {
+    let files = TestDir::new();
+    let batches = segments(&files, 4, 10);
+    for (base, size) in [(3, size_of(&batches[3..4])), (6, 0), (9, 0)] {
+        let path = files.path().join(format!("topic-0/{base:020}.log"));
+        fs::File::options().write(true).open(path).expect("opens").set_len(size as u64).expect("cuts");
+    }
+    let (_dir, mut log, report) = files.reopen(after_a_power_cut(), &small_segments());
+    assert_eq!((log.log_end(), report.truncated_bytes), (4, 0));
+    append(&mut log, [10]);
+    let path = files.path().join("topic-0");
+    fs::rename(&path, files.path().join("away")).expect("renames");
+    let refused = log.flush().expect_err("the directory is not there");
+    assert!(refused.to_string().contains("sync"), "{refused}");
+}
+
+/// A file may also be shorter for a truncation that the store has not on the device: what came after it was synced.
+#[test]
+fn files_behind_one_that_was_truncated_are_of_the_log() {
+    for (to, sizes) in [(2, [2500, 10, 10, 3900, 10]), (2, [10, 3900, 10, 10, 3900]), (1, [3900; 5])] {
+        let files = TestDir::new();
+        let mut batches = segments(&files, 0, 10);
+        let old = Old::of(&files);
+        let (dir, mut log, _) = files.reopen(options(), &small_segments());
+        log.truncate_to(to as Offset).expect("cuts");
+        batches.truncate(to);
+        batches.extend(append(&mut log, sizes));
+        assert_eq!(log.flush().expect("syncs"), batches.len() as Offset);
+        drop((log, dir));
+        old.comes_back(&files);
+        let (_dir, log, _) = files.reopen(after_a_power_cut(), &small_segments());
+        assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches), "{to}");
+    }
+}
+
 /// What was put right is so for the starts to come, also before the next regular checkpoint.
 #[test]
 fn a_start_that_dies_leaves_what_it_has_checked_to_the_next() {
