@@ -416,6 +416,34 @@ fn many_logs_load_on_several_threads() {
     assert!(logs.iter().all(|log| log.log_end() == 1 && log.checkpointed_high_watermark() == Some(1)));
 }
 
+/// Where the files of epochs cannot be written, all of them stay to be written, and the logs beside them get theirs.
+#[test]
+fn a_file_of_epochs_that_is_refused_is_written_later_and_keeps_no_other_back() {
+    let files = TestDir::new();
+    let dir = files.open(options());
+    let mut logs: Vec<Log> = (0..4)
+        .map(|n| dir.create_log(&TopicPartition::new("topic", n), topic_id(), Arc::default()))
+        .collect::<Result<_, _>>()
+        .expect("creates");
+    for log in &mut logs {
+        log.append(&[simple(0, 20)]).expect("appends");
+    }
+    let path = |n: i32, name: &str| files.path().join(format!("topic-{n}/leader-epoch-checkpoint{name}"));
+    let written = || (0..4).map(|n| path(n, "").exists()).collect::<Vec<_>>();
+    let refused = [0, 2];
+    for n in refused {
+        fs::create_dir(path(n, ".tmp")).expect("creates");
+    }
+    let fault = dir.checkpoint().expect_err("there are directories in the way");
+    assert!(fault.to_string().contains("topic-0"), "the first: {fault}");
+    assert_eq!(written(), [false, true, false, true]);
+    for n in refused {
+        fs::remove_dir(path(n, ".tmp")).expect("removes");
+    }
+    assert_eq!(dir.checkpoint().expect("checkpoints").logs, 2);
+    assert_eq!(written(), [true; 4]);
+}
+
 #[test]
 fn a_header_is_all_a_tail_batch_adds() {
     // The head that was stamped and the payload that came in are what is served.

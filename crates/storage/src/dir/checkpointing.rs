@@ -31,7 +31,8 @@ impl LogDir {
     /// producer snapshots. Costs nothing for logs that did not change. A restart after a kill checks what came after.
     ///
     /// # Errors
-    /// When the store fails; what was to be written stays to be written.
+    /// When the store fails, or the first of the files of epochs that cannot be written; what was to be written stays to be
+    /// written.
     pub fn checkpoint(&self) -> Result<CheckpointReport, Fault> {
         let _one_at_a_time = self.shared.checkpointing.lock();
         let dirty: Vec<Arc<LogReader>> =
@@ -52,11 +53,14 @@ impl LogDir {
             dirty.iter().for_each(LogReader::mark_dirty);
             return Err(fault);
         }
+        let mut done = Ok(());
         for (reader, written) in described {
             checkpoint::written(reader, written);
-            checkpoint::write_epochs(reader).inspect_err(|_| reader.mark_dirty())?;
+            // One that fails is not to cost the others theirs: they are on the list no more.
+            let epochs = checkpoint::write_epochs(reader).inspect_err(|_| reader.mark_dirty());
+            done = done.and(epochs);
         }
-        Ok(report)
+        done.map(|()| report)
     }
 
     /// Writes Kafka's own checkpoint files: recovery points, log start offsets and high watermarks. Kafka does so
