@@ -70,6 +70,7 @@ impl LogDir {
             previous_broker_epoch: broker_epoch,
             logs: Mutex::default(),
             sealed: Mutex::default(),
+            forgotten_unsynced: Mutex::new(true),
             deleter: Deleter::default(),
             names: AtomicU32::new(0),
             _lock: lock,

@@ -120,9 +120,7 @@ fn load_found(shared: &Arc<Shared>, place: &Place, loader: &dyn Loader) -> Resul
             return Err(fault);
         }
         // This run may end cleanly, but that will say nothing about this log: it is to be checked as a whole.
-        let mut changes = shared.store.changes();
-        changes.delete(Family::Index, &names::checkpoint_key(partition));
-        changes.commit()?;
+        shared.forget_checkpoint(partition)?;
         Ok(LoadReport::default())
     })
 }
@@ -172,9 +170,7 @@ pub(crate) fn load_one(
     settle_epochs(shared, &dir, checkpoint.as_ref(), &last_of, &mut state)?;
     if checkpoint.is_none() && shared.start.ours() {
         // It tells of files that are not as it knew them; were it left, a kill would bring it back.
-        let mut changes = shared.store.changes();
-        changes.delete(Family::Index, &names::checkpoint_key(partition));
-        changes.commit()?;
+        shared.forget_checkpoint(partition)?;
     }
     if checkpoint.is_none() || report.truncated_bytes > 0 {
         names::remove_kafka_leftovers(&dir, state.log_end)?;

@@ -43,6 +43,8 @@ pub struct Store {
 struct Inner {
     db: DB,
     path: PathBuf,
+    #[cfg(test)]
+    syncs: std::sync::atomic::AtomicUsize,
 }
 
 impl std::fmt::Debug for Store {
@@ -64,7 +66,13 @@ impl Store {
             ["default", "raft"].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = DB::open_cf_descriptors(options, path, families)
             .map_err(|source| Fault::Store { path: path.to_path_buf(), source })?;
-        Ok(Self { inner: Arc::new(Inner { db, path: path.to_path_buf() }) })
+        let inner = Inner {
+            db,
+            path: path.to_path_buf(),
+            #[cfg(test)]
+            syncs: Default::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Where the store lives.
@@ -131,6 +139,12 @@ impl Store {
         self.inner.db.cancel_all_background_work(true);
     }
 
+    /// Writes that were synced.
+    #[cfg(test)]
+    pub(crate) fn syncs(&self) -> usize {
+        self.inner.syncs.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     fn family(&self, family: Family) -> &ColumnFamily {
         let name = match family {
             Family::Index => "default",
@@ -195,6 +209,8 @@ impl Changes<'_> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         let store = self.store;
+        #[cfg(test)]
+        store.inner.syncs.fetch_add(usize::from(sync), std::sync::atomic::Ordering::Relaxed);
         store.inner.db.write_opt(self.batch, &options).map_err(|e| store.fault(e))
     }
 }

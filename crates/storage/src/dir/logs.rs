@@ -59,13 +59,10 @@ impl LogDir {
                     return Err(Fault::Exists { path });
                 }
                 leftovers::clear(&path)?;
-                self.shared.forget(partition)?;
             }
-            created => {
-                created.map_err(Fault::io("create", &path))?;
-                self.shared.forget_another(partition)?;
-            }
+            created => created.map_err(Fault::io("create", &path))?,
         }
+        self.shared.forget_another(partition)?;
         self.begin_log(&path, partition, topic_id, config, None)
     }
 
@@ -87,7 +84,7 @@ impl LogDir {
         let future = names::future(partition, self.shared.unique(topic_id));
         let path = self.shared.path.join(&future);
         fs::create_dir(&path).map_err(Fault::io("create", &path))?;
-        self.shared.forget(partition)?;
+        self.shared.forget_another(partition)?;
         self.begin_log(&path, partition, topic_id, config, Some(future))
     }
 
@@ -214,5 +211,59 @@ impl LogDir {
         self.shared.forget(partition)?;
         reader.remove();
         Ok(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::SystemClock;
+
+    use super::*;
+    use crate::{DirOptions, MetaProperties};
+
+    /// A power cut would bring back what was known of a removed log, and the new one's records would be held against it.
+    #[test]
+    fn what_was_forgotten_is_synced_before_a_name_is_used_again() {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let meta = MetaProperties { cluster_id: "c".into(), node_id: 1, directory_id: None };
+        meta.format(temporary.path()).expect("formats");
+        let clock = Arc::new(SystemClock::new());
+        let dir = LogDir::open(temporary.path(), DirOptions::default(), clock).expect("opens");
+        let (id, name) = (TopicId::METADATA, |n| TopicPartition::new("t", n));
+        let syncs_of = |work: &mut dyn FnMut() -> Result<Log, Fault>| {
+            let before = dir.store().syncs();
+            let log = work().expect("creates");
+            (dir.store().syncs() - before, log)
+        };
+        let create = |n| syncs_of(&mut || dir.create_log(&name(n), id, Arc::default()));
+        let create_future = |n| syncs_of(&mut || dir.create_future(&name(n), id, Arc::default()));
+
+        let (syncs, first) = create(0);
+        assert_eq!(syncs, 1, "a run that was killed may have forgotten something");
+        let (syncs, second) = create(1);
+        assert_eq!(syncs, 0, "nothing is known of it");
+        dir.checkpoint().expect("checkpoints");
+
+        dir.remove_log(first).expect("removes");
+        dir.remove_log(second).expect("removes");
+        let (syncs, first) = create(0);
+        assert_eq!(syncs, 1);
+        assert_eq!(create(1).0, 0, "one sync is for both");
+
+        // As a move to another dir and back has it.
+        dir.checkpoint().expect("checkpoints");
+        let aside = dir.put_aside(&first).expect("renames");
+        dir.remove_aside(first, aside).expect("removes");
+        let (syncs, first) = create_future(0);
+        assert_eq!(syncs, 1);
+        dir.remove_log(first).expect("removes");
+
+        // In a directory that a creation has left.
+        fs::create_dir(temporary.path().join("t-0")).expect("creates");
+        assert_eq!(create(0).0, 1);
+
+        // As of a copy that was damaged and is a stray now.
+        dir.shared().forget_checkpoint(&name(2)).expect("forgets");
+        assert_eq!([create_future(2).0, create_future(3).0], [1, 0]);
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(super) previous_broker_epoch: Option<i64>,
     pub(super) logs: Mutex<BTreeMap<TopicPartition, Registered>>,
     pub(super) sealed: Mutex<VecDeque<Arc<Index>>>,
+    /// What was forgotten may not be so on the device yet, by this run or by one that was killed.
+    pub(super) forgotten_unsynced: Mutex<bool>,
     pub(super) deleter: Deleter,
     /// Counts names that were made unique.
     pub(super) names: AtomicU32,
@@ -126,20 +128,44 @@ impl Shared {
         self.logs.lock().get(partition).is_some_and(|known| known.reader.strong_count() > 0)
     }
 
-    /// Forgets everything the store knows about a log.
+    /// Forgets everything the store knows about a log that is gone.
     pub(super) fn forget(&self, partition: &TopicPartition) -> Result<(), Fault> {
-        self.forgetting(partition).commit()
+        self.forget_unsynced(self.forgetting(partition))
     }
 
-    /// The same for a name whose log was made only now: what is known is of another one, whose removal a crash cut short
-    /// (a move to another dir, say). Synced, or a power cut could bring it back over the new one's records.
+    /// Forgets a log's checkpoint, which is not to be believed.
+    pub(crate) fn forget_checkpoint(&self, partition: &TopicPartition) -> Result<(), Fault> {
+        let mut changes = self.store.changes();
+        changes.delete(Family::Index, &names::checkpoint_key(partition));
+        self.forget_unsynced(changes)
+    }
+
+    fn forget_unsynced(&self, changes: Changes<'_>) -> Result<(), Fault> {
+        changes.commit()?;
+        *self.forgotten_unsynced.lock() = true;
+        Ok(())
+    }
+
+    /// Forgets what is known under a name whose log was made only now: it is of another one, whose removal a crash cut
+    /// short (a move to another dir, say). Synced, as what was forgotten before has to be: a power cut could bring it back
+    /// over the new one's records. One sync is for all names, so that as a rule a new one costs two look-ups.
     pub(super) fn forget_another(&self, partition: &TopicPartition) -> Result<(), Fault> {
-        for key in [names::checkpoint_key(partition), names::log_start_key(partition)] {
-            if self.store.get(Family::Index, &key)?.is_some() {
-                return self.forgetting(partition).commit_synced();
-            }
+        // Held until it is synced: another new log is not to have records before.
+        let mut unsynced = self.forgotten_unsynced.lock();
+        if *unsynced || self.is_known(partition)? {
+            self.forgetting(partition).commit_synced()?;
+            *unsynced = false;
         }
         Ok(())
+    }
+
+    fn is_known(&self, partition: &TopicPartition) -> Result<bool, Fault> {
+        for key in [names::checkpoint_key(partition), names::log_start_key(partition)] {
+            if self.store.get(Family::Index, &key)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn forgetting(&self, partition: &TopicPartition) -> Changes<'_> {
