@@ -5,7 +5,7 @@ mod common;
 use std::{fs, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use common::{Recording, TestDir, Told, batch, copy, partition, read_all, simple, topic_id};
+use common::{TestDir, Told, batch, copy, load, partition, read_all, simple, topic_id};
 use ottla_records::{Codec, Producer, Stamped};
 use ottla_storage::{DirOptions, Family, LoadReport, Log, LogConfig, LogDir};
 use ottla_types::Offset;
@@ -68,6 +68,13 @@ fn checked_from_the_synced(batches: &[Stamped], report: LoadReport) -> bool {
         .contains(&usize::try_from(report.checked_bytes).expect("small"))
 }
 
+/// The next start in the same boot cuts nothing off, where `count` batches had been lost before.
+fn all_is_there(files: &TestDir, batches: &[Stamped], count: usize) {
+    let (_dir, log, report) = reopen(files, options());
+    assert_eq!((log.log_end(), report.truncated_bytes), (batches.len() as Offset, 0), "{count} were lost");
+    assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(batches), "{count} were lost");
+}
+
 /// The checkpoint of before the cut knows the file longer than it is, until others have been written in the place of the
 /// batches that were lost.
 #[test]
@@ -82,13 +89,7 @@ fn what_is_written_after_a_power_cut_is_not_taken_for_what_was_lost() {
             assert_eq!(log.flush().expect("syncs"), batches.len() as Offset);
         }
         drop((log, dir));
-        let (_dir, log, report) = reopen(&files, options());
-        assert_eq!(
-            (log.log_end(), report.truncated_bytes),
-            (batches.len() as Offset, 0),
-            "{count} were lost"
-        );
-        assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches), "{count} were lost");
+        all_is_there(&files, &batches, count);
     }
 }
 
@@ -188,13 +189,7 @@ fn a_checkpoint_that_the_files_deny_is_replaced_before_others_are_written() {
         batches.extend(append(&mut log, (0..200).map(|at| 71 + at)));
         log.flush().expect("syncs");
         drop((log, dir));
-        let (_dir, log, report) = reopen(&files, options());
-        assert_eq!(
-            (log.log_end(), report.truncated_bytes),
-            (batches.len() as Offset, 0),
-            "{count} were lost"
-        );
-        assert!(read_all(&log.reader(), 0, 1 << 20) == bytes_of(&batches), "{count} were lost");
+        all_is_there(&files, &batches, count);
     }
 }
 
@@ -355,15 +350,6 @@ fn epochs_of_batches_that_were_cut_off_do_not_come_back() {
 fn of_producer(base: Offset, sequence: i32) -> Stamped {
     let producer = Producer { id: 9, epoch: 0, base_sequence: sequence };
     batch(base, 0, &[1], b"v", producer, Codec::None).stamped()
-}
-
-fn load(files: &TestDir, options: DirOptions) -> (LogDir, Log, Told) {
-    let dir = files.open(options);
-    let recording = Recording::default();
-    dir.load(&recording).expect("loads");
-    let log = recording.log.lock().take().expect("there is a log");
-    let told = recording.told.lock().clone();
-    (dir, log, told)
 }
 
 /// The snapshot of what was synced takes the place of one that knows of lost batches, in the store, too.

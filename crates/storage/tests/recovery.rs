@@ -5,7 +5,7 @@ mod common;
 use std::{fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use common::{Recording, StoppedClock, TestDir, Told, batch, partition, read_all, simple, topic_id};
+use common::{StoppedClock, TestDir, Told, batch, load, partition, read_all, simple, topic_id};
 use ottla_records::{BatchHeader, Codec, Producer, Stamped};
 use ottla_storage::{Collect, DirOptions, Fault, LoadReport, Log, LogConfig, LogDir};
 use ottla_types::{Clock, Offset, TopicId, TopicPartition};
@@ -155,15 +155,6 @@ fn segments_behind_damage_go() {
     let (_dir, log, _) = files.reopen(options(), &LogConfig::default());
     assert_eq!(log.reader().segments().len(), 2);
     assert!(log.log_end() < segments[2].base_offset);
-}
-
-fn load(files: &TestDir, options: DirOptions) -> (LogDir, Log, Told) {
-    let dir = files.open(options);
-    let recording = Recording::default();
-    dir.load(&recording).expect("loads");
-    let log = recording.log.lock().take().expect("there is a log");
-    let told = recording.told.lock().clone();
-    (dir, log, told)
 }
 
 fn of_producer(base: Offset, sequence: i32) -> Stamped {

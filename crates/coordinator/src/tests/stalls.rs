@@ -2,6 +2,22 @@
 
 use super::*;
 
+/// What is appended is not durable yet, and what is in the log may not stay.
+fn stalled() -> (Arc<MemoryLog>, Arc<Shard>) {
+    let log = MemoryLog::new();
+    let shard = open(&log);
+    log.hold();
+    log.settled.send_replace(false);
+    (log, shard)
+}
+
+/// What is in the log stays.
+async fn certain(log: &MemoryLog) {
+    log.settled.send_replace(true);
+    log.release();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn facts_that_do_not_become_durable_in_time_fail_their_answers_only() {
     let log = MemoryLog::new();
@@ -17,10 +33,7 @@ async fn facts_that_do_not_become_durable_in_time_fail_their_answers_only() {
 
 #[tokio::test(start_paused = true)]
 async fn what_rests_on_facts_that_may_not_stay_is_not_told() {
-    let log = MemoryLog::new();
-    let shard = open(&log);
-    log.hold();
-    log.settled.send_replace(false);
+    let (log, shard) = stalled();
     let first = later(shard.submit(commit(5)));
     let read = later(shard.submit(fetch()));
     log.durable.send_modify(|state| state.1 = Some(ErrorCode::REQUEST_TIMED_OUT));
@@ -28,18 +41,13 @@ async fn what_rests_on_facts_that_may_not_stay_is_not_told() {
     assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     let Ok(Ok(Answer::OffsetFetch(answer))) = read.await else { panic!("an answer") };
     assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-    log.settled.send_replace(true);
-    log.release();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    certain(&log).await;
     assert_eq!(offset(now(shard.submit(fetch()))), 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_question_after_facts_have_failed_waits_until_they_are_certain() {
-    let log = MemoryLog::new();
-    let shard = open(&log);
-    log.hold();
-    log.settled.send_replace(false);
+    let (log, shard) = stalled();
     let first = later(shard.submit(commit(5)));
     log.durable.send_modify(|state| state.1 = Some(ErrorCode::REQUEST_TIMED_OUT));
     assert!(matches!(first.await, Ok(Ok(Answer::OffsetCommit(_)))));
@@ -47,18 +55,13 @@ async fn a_question_after_facts_have_failed_waits_until_they_are_certain() {
     let read = later(shard.submit(fetch()));
     let Ok(Ok(Answer::OffsetFetch(answer))) = read.await else { panic!("an answer") };
     assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-    log.settled.send_replace(true);
-    log.release();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    certain(&log).await;
     assert_eq!(offset(now(shard.submit(fetch()))), 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_stall_does_not_pile_up_what_clients_ask_again() {
-    let log = MemoryLog::new();
-    let shard = open(&log);
-    log.hold();
-    log.settled.send_replace(false);
+    let (log, shard) = stalled();
     let first = later(shard.submit(commit(0)));
     log.durable.send_modify(|state| state.1 = Some(ErrorCode::REQUEST_TIMED_OUT));
     assert!(first.await.is_ok());

@@ -154,6 +154,16 @@ pub struct Recording {
     pub log: Arc<parking_lot::Mutex<Option<Log>>>,
 }
 
+/// Opens the dir and loads its one log: with what the loader was told.
+pub fn load(files: &TestDir, options: DirOptions) -> (LogDir, Log, Told) {
+    let dir = files.open(options);
+    let recording = Recording::default();
+    dir.load(&recording).expect("loads");
+    let log = recording.log.lock().take().expect("there is a log");
+    let told = recording.told.lock().clone();
+    (dir, log, told)
+}
+
 impl Loader for Recording {
     fn begin(&self, _: &TopicPartition, _: TopicId) -> Box<dyn PartitionLoader> {
         Box::new(Self {
